@@ -1,0 +1,111 @@
+"""The error tree: whose problem it is, by type, with a stable code and its facts.
+
+No HTTP statuses here: ``slipway/errors.py`` maps codes to them. An error travels from a node to
+the platform as ``Failure`` (``workers.messages``), so it must be rebuilt from code, message, facts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+
+class SlipwayError(Exception):
+    """Base of every error with a code. ``str(error)`` is one sentence: what, where, how to fix."""
+
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, **facts: str | int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts: dict[str, str | int | None] = facts
+
+
+class UserError(SlipwayError):
+    """The caller asked for something that cannot be; asking differently helps."""
+
+    code = "BAD_REQUEST"
+
+
+class NodeError(SlipwayError):
+    """The node cannot do it now (disk, kernel, runtime); the operator must act."""
+
+    code = "NODE_ERROR"
+
+
+class InvalidDigest(UserError):
+    code = "DIGEST_INVALID"
+
+
+class DigestMismatch(UserError):
+    code = "DIGEST_MISMATCH"
+
+
+class InvalidReference(UserError):
+    code = "REFERENCE_INVALID"
+
+
+class InvalidManifest(UserError):
+    code = "MANIFEST_INVALID"
+
+
+class InvalidArchive(UserError):
+    """The bytes are no archive we know, or they are broken, or they try to break out."""
+
+    code = "ARCHIVE_INVALID"
+
+
+class NoSuchBlob(UserError):
+    code = "BLOB_UNKNOWN"
+
+
+class NoSuchImage(UserError):
+    code = "IMAGE_UNKNOWN"
+
+
+class NoSuchContainer(UserError):
+    code = "CONTAINER_UNKNOWN"
+
+
+class NotRunning(UserError):
+    code = "CONTAINER_NOT_RUNNING"
+
+
+class InvalidSpec(UserError):
+    """A container request with a value that cannot work (environment too large, bad user, …)."""
+
+    code = "SPEC_INVALID"
+
+
+class CommandNotFound(UserError):
+    """Exit code 127, as a shell says it."""
+
+    code = "COMMAND_NOT_FOUND"
+
+
+class CommandNotExecutable(UserError):
+    """Exit code 126, as a shell says it."""
+
+    code = "COMMAND_NOT_EXECUTABLE"
+
+
+class NoSpace(NodeError):
+    code = "NO_SPACE"
+
+
+class NoAddress(NodeError):
+    code = "NO_ADDRESS"
+
+
+class RuntimeFailed(NodeError):
+    code = "RUNTIME_FAILED"
+
+
+class KernelTooOld(NodeError):
+    code = "KERNEL_TOO_OLD"
+
+
+class BadCommand(SlipwayError):
+    """A command that is not ours: wrong node, wrong signature, expired, unknown kind."""
+
+    code = "COMMAND_REJECTED"
