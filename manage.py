@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Django's command line, with ``platform/`` and this directory on the import path.
+
+``platform/`` is a source root and never a package: the standard library owns that name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    for source in (ROOT, ROOT / "platform"):
+        if str(source) not in sys.path:
+            sys.path.insert(0, str(source))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "slipway.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

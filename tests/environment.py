@@ -1,0 +1,44 @@
+"""The environment every test process starts from, loaded before Django reads its settings.
+
+Nothing of a running Slipway on the same machine is in reach: data, run directory, instance name and
+Redis are this process's own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for source in (ROOT / "scripts", ROOT / "platform", ROOT):
+    if str(source) not in sys.path:
+        sys.path.insert(0, str(source))
+
+
+def scratch() -> Path:
+    """A directory below /var/tmp that other users may pass through, removed when this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="slipway-test-", dir="/var/tmp"))
+    directory.chmod(0o711)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def isolate(directory: Path) -> None:
+    """Point every variable Slipway reads at ``directory``; idempotent."""
+    for name in [name for name in os.environ if name.startswith("SLIPWAY_")]:
+        if not name.startswith("SLIPWAY_TEST_"):
+            del os.environ[name]
+    os.environ["SLIPWAY_DATA"] = str(directory / "data")
+    os.environ["SLIPWAY_RUN"] = str(directory / "run")
+    os.environ["SLIPWAY_INSTANCE"] = f"swt{os.getpid()}"
+    os.environ["SLIPWAY_HOSTS"] = "localhost,127.0.0.1,[::1],testserver"
+    for part in ("data/platform/keys", "data/platform/tmp", "data/node", "run"):
+        (directory / part).mkdir(parents=True, exist_ok=True)
+
+
+isolate(scratch())
