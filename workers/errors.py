@@ -97,6 +97,12 @@ class NoAddress(NodeError):
     code = "NO_ADDRESS"
 
 
+class NetworkFailed(NodeError):
+    """The kernel refused a bridge, a veth, an address or the packet rules."""
+
+    code = "NETWORK_FAILED"
+
+
 class RuntimeFailed(NodeError):
     code = "RUNTIME_FAILED"
 
