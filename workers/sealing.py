@@ -17,8 +17,9 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import serialization
@@ -40,7 +41,12 @@ _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 _NONCE = bytes(12)
 """Fixed: every envelope has a key of its own, used once."""
 
-PrivateKey = TypeVar("PrivateKey", X25519PrivateKey, Ed25519PrivateKey)
+
+class _Private(Protocol):
+    def private_bytes_raw(self) -> bytes: ...
+
+
+Key = TypeVar("Key", bound=_Private)
 
 
 def seal(
@@ -155,22 +161,22 @@ def parse_platform_key(text: str) -> Ed25519PublicKey:
 
 def ensure_node_key(path: Path) -> X25519PrivateKey:
     """Load the node's private key, made on first use (mode 0600). Safe to repeat and to race."""
-    return _ensure(path, X25519PrivateKey)
+    return _ensure(path, X25519PrivateKey.generate, X25519PrivateKey.from_private_bytes)
 
 
 def ensure_signing_key(path: Path) -> Ed25519PrivateKey:
     """Load the platform's signing key, made on first use (mode 0600). Safe to repeat and to race."""
-    return _ensure(path, Ed25519PrivateKey)
+    return _ensure(path, Ed25519PrivateKey.generate, Ed25519PrivateKey.from_private_bytes)
 
 
 def load_node_key(path: Path) -> X25519PrivateKey:
     """Raise ``NodeError`` when there is none or it is damaged."""
-    return _load(path, X25519PrivateKey)
+    return _load(path, X25519PrivateKey.from_private_bytes)
 
 
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
     """Raise ``NodeError`` when there is none or it is damaged."""
-    return _load(path, Ed25519PrivateKey)
+    return _load(path, Ed25519PrivateKey.from_private_bytes)
 
 
 def load_platform_key(path: Path) -> Ed25519PublicKey:
@@ -186,18 +192,17 @@ def store_platform_key(path: Path, key: Ed25519PublicKey) -> None:
     _write(path, public_text(key))
 
 
-def _ensure(path: Path, kind: type[PrivateKey]) -> PrivateKey:
+def _ensure(path: Path, generate: Callable[[], Key], parse: Callable[[bytes], Key]) -> Key:
     if not path.exists():
-        raw = kind.generate().private_bytes_raw()
-        _write(path, _pack(raw), replace=False)
-    return _load(path, kind)
+        _write(path, _pack(generate().private_bytes_raw()), replace=False)
+    return _load(path, parse)
 
 
-def _load(path: Path, kind: type[PrivateKey]) -> PrivateKey:
+def _load(path: Path, parse: Callable[[bytes], Key]) -> Key:
     try:
-        return cast(PrivateKey, kind.from_private_bytes(_unpack(_read(path).strip())))
+        return parse(_unpack(_read(path).strip()))
     except ValueError as error:
-        raise NodeError(f"{path} holds no {kind.__name__}: {error}. Restore it from a backup.") from error
+        raise NodeError(f"{path} holds no private key: {error}. Restore it from a backup.") from error
 
 
 def _read(path: Path) -> str:
