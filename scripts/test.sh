@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# All checks and all tests but the soak ones. Goes on after a failure; ends with 0 only if all was well.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+result=0
+
+# Exit code 5 of pytest means that nothing was selected.
+run() {
+  printf '\n== %s\n' "$1"
+  shift
+  "$@"
+  local code=$?
+  [ $code = 0 ] || [ $code = 5 ] || result=1
+}
+
+run "static checks" scripts/check.sh
+run "unit tests" .venv/bin/python -m pytest -q -m "not system and not e2e and not soak"
+if [ "$(id -u)" = 0 ]; then
+  run "system tests" .venv/bin/python -m pytest -q -m "system and not soak"
+  run "end-to-end tests" .venv/bin/python -m pytest -q -m "e2e and not soak"
+else
+  printf '\n%s\n' "The system and end-to-end tests were left out: they mount file systems, make network" \
+    "namespaces and start containers, which needs root. Run them with: sudo make test"
+fi
+exit $result
