@@ -24,8 +24,14 @@ def scratch() -> Path:
     """A directory below /var/tmp that other users may pass through, removed when this process ends."""
     directory = Path(tempfile.mkdtemp(prefix="slipway-test-", dir="/var/tmp"))
     directory.chmod(0o711)
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    atexit.register(_discard, directory, os.getpid())
     return directory
+
+
+def _discard(directory: Path, owner: int) -> None:
+    """Only in the process that made it: forked children run exit handlers too."""
+    if os.getpid() == owner:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def isolate(directory: Path) -> None:

@@ -1,0 +1,119 @@
+"""A complete process set for system and end-to-end tests, apart from everything else on the machine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import pidfiles
+from tests.environment import ROOT, scratch
+
+START_SECONDS = 180
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What `make up` answered, and how to reach it."""
+
+    url: str
+    token: str
+    """Of the administrator, with every scope."""
+    admin: str
+    password: str
+    project: str
+    """Team and project the proof ran in, as ``team/project``."""
+    environment: Mapping[str, str]
+    """For commands that shall speak to this instance."""
+
+    @property
+    def data(self) -> Path:
+        return Path(self.environment["SLIPWAY_DATA"])
+
+    @property
+    def run(self) -> Path:
+        return Path(self.environment["SLIPWAY_RUN"])
+
+    @property
+    def instance(self) -> str:
+        return self.environment["SLIPWAY_INSTANCE"]
+
+    def pid(self, name: str) -> int | None:
+        """Of ``redis``, ``web``, ``observer``, ``worker`` or ``agent``, while it runs."""
+        return pidfiles.read(self.run / "pids" / name)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command against this instance and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def stop(self) -> None:
+        """Stop every process and container, and drop all data."""
+        down(self.environment)
+        shutil.rmtree(self.data.parent, ignore_errors=True)
+
+
+def environment() -> dict[str, str]:
+    """Variables of an instance nobody else uses; its directories lie in a fresh scratch directory."""
+    directory = scratch()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
+    return clean | {
+        "SLIPWAY_DATA": str(directory / "data"),
+        "SLIPWAY_RUN": str(directory / "run"),
+        "SLIPWAY_INSTANCE": f"swt{os.getpid()}x{next(_numbers)}",
+        "SLIPWAY_PORT": str(free_port()),
+        "SLIPWAY_SUBNETS": f"10.{random.randrange(90, 100)}.0.0/16",
+        "SLIPWAY_UID_BASE": str(random.randrange(100, 20_000) << 16),
+    }
+
+
+def start(variables: Mapping[str, str] | None = None, *arguments: str) -> RunningStack:
+    """Bring a process set up and wait until it is ready; raise with its output when it is not."""
+    variables = variables or environment()
+    report = Path(variables["SLIPWAY_DATA"]).parent / "report.json"
+    command = [sys.executable, "scripts/up.py", "--detach", "--no-proof", "--report", str(report), *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=dict(variables), capture_output=True, text=True, timeout=START_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"The process set did not come up:\n{done.stdout}\n{done.stderr}")
+    facts = json.loads(report.read_text())
+    report.unlink()
+    return RunningStack(environment=variables, **facts)
+
+
+def down(variables: Mapping[str, str]) -> str:
+    """`make down` for the instance; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "scripts/down.py"],
+        cwd=ROOT,
+        env=dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
