@@ -1,0 +1,134 @@
+"""Values from the environment, parsed; pure but for reading ``os.environ`` and the secret key's file.
+
+Only ``settings.py`` uses this. A wrong value raises ``ImproperlyConfigured`` naming the variable, what it
+holds and what would do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_SWITCH = {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    # FULL, not NORMAL: nodes forget events once they were applied, so a commit must survive power loss.
+    "PRAGMA synchronous=FULL",
+    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA cache_size=-8000",
+    "PRAGMA temp_store=MEMORY",
+)
+
+
+def text(name: str, default: str) -> str:
+    """An empty variable counts as unset."""
+    return os.environ.get(name, "").strip() or default
+
+
+def path(name: str, default: str | Path) -> Path:
+    value = Path(text(name, str(default)))
+    if not value.is_absolute():
+        raise ImproperlyConfigured(f"{name}={value}: an absolute path is needed.")
+    return value
+
+
+def name(variable: str, default: str) -> str:
+    """A name that is safe in Redis keys, queue names and paths."""
+    value = text(variable, default)
+    if not _NAME.fullmatch(value):
+        raise ImproperlyConfigured(
+            f"{variable}={value}: 1 to 32 of a-z, 0-9 and '-' are allowed, with no '-' at the ends."
+        )
+    return value
+
+
+def switch(name: str, *, default: bool = False) -> bool:
+    value = text(name, "on" if default else "off").lower()
+    if value not in _SWITCH:
+        raise ImproperlyConfigured(f"{name}={value}: on or off is needed.")
+    return _SWITCH[value]
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    value = text(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name}={value}: a number from {low} to {high} is needed.")
+    return int(value)
+
+
+def items(name: str, default: str) -> list[str]:
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def network(name: str, default: str) -> IPv4Network:
+    value = text(name, default)
+    try:
+        parsed = IPv4Network(value)
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise ImproperlyConfigured(f"{name}={value}: {error}; a network such as {default} is needed.") from error
+    if parsed.prefixlen > 24:
+        raise ImproperlyConfigured(f"{name}={value}: at least a /24 is needed, one per project.")
+    return parsed
+
+
+def redis_url(name: str, default: str) -> str:
+    value = text(name, default)
+    if urlsplit(value).scheme not in ("unix", "redis", "rediss"):
+        raise ImproperlyConfigured(f"{name}={value}: unix:///path, redis://host:port/0 or rediss://… is needed.")
+    return value
+
+
+def secret(name: str, default: Path) -> str:
+    """The secret in a file; empty when the file does not exist (``slipway.keys.require`` reports it)."""
+    file = path(name, default)
+    try:
+        value = file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}: cannot read the secret key in {file}: {error}.") from error
+    if len(value) < 50:
+        raise ImproperlyConfigured(
+            f"{name}: the secret key in {file} is too short. Remove the file and run `manage.py init_keys`."
+        )
+    return value
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's description of the database at a URL: ``sqlite:///<absolute path>`` or ``postgresql://…``."""
+    value = text(name, default)
+    url = urlsplit(value)
+    options: dict[str, Any] = dict(parse_qsl(url.query, keep_blank_values=True))
+    if url.scheme == "sqlite" and not url.netloc and url.path.startswith("/") and not options:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(url.path),
+            "OPTIONS": {
+                # Every transaction takes the write lock at once: none can fail halfway for want of it.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": ";".join(SQLITE_PRAGMAS),
+            },
+        }
+    if url.scheme in ("postgresql", "postgres") and url.path.strip("/"):
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(url.path.removeprefix("/")),
+            "USER": unquote(url.username or ""),
+            "PASSWORD": unquote(url.password or ""),
+            # A host with slashes is the directory of a unix socket: postgresql://user@%2Frun%2Fpostgresql/name
+            "HOST": options.pop("host", unquote(url.hostname or "")),
+            "PORT": str(url.port or ""),
+            "OPTIONS": {"connect_timeout": "5", **options},
+            "CONN_HEALTH_CHECKS": True,
+        }
+    raise ImproperlyConfigured(
+        f"{name}: sqlite:///absolute/path or postgresql://user:password@host:port/name is needed."
+    )

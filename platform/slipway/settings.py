@@ -1,0 +1,220 @@
+"""Settings of the platform: the web side's only reader of the environment (docs/architecture.md, 1).
+
+A missing or wrong value stops the start with a message that names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csp.constants import NONCE, NONE, SELF
+
+from slipway import environment
+from slipway.logformat import logging_config
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# --------------------------------------------------------------------------- this installation
+
+SLIPWAY_DATA = environment.path("SLIPWAY_DATA", "/var/lib/slipway")
+SLIPWAY_RUN = environment.path("SLIPWAY_RUN", "/run/slipway")
+SLIPWAY_NODE = environment.name("SLIPWAY_NODE", "local")
+SLIPWAY_INSTANCE = environment.name("SLIPWAY_INSTANCE", "slipway")
+SLIPWAY_REDIS_URL = environment.redis_url("SLIPWAY_REDIS_URL", f"unix://{SLIPWAY_RUN}/redis.sock")
+SLIPWAY_UID_BASE = environment.integer("SLIPWAY_UID_BASE", 1_000_000, low=65_536, high=(1 << 32) - (1 << 24))
+SLIPWAY_SUBNETS = environment.network("SLIPWAY_SUBNETS", "10.87.0.0/16")
+SLIPWAY_PORT = environment.integer("SLIPWAY_PORT", 8000, low=1, high=65_535)
+SLIPWAY_TLS = environment.switch("SLIPWAY_TLS")
+SLIPWAY_PLATFORM_DATA = SLIPWAY_DATA / "platform"
+SLIPWAY_KEYS = SLIPWAY_PLATFORM_DATA / "keys"
+SLIPWAY_SECRET_KEY_FILE = environment.path("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_KEYS / "django")
+SLIPWAY_AGENT_SOCKET = SLIPWAY_RUN / "agent.sock"
+SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
+"""How commands travel to nodes; tests put a recorder here."""
+
+# --------------------------------------------------------------------------- Django
+
+DEBUG = environment.switch("SLIPWAY_DEBUG")
+SECRET_KEY = environment.secret("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_SECRET_KEY_FILE)
+ALLOWED_HOSTS = environment.items("SLIPWAY_HOSTS", "localhost,127.0.0.1,[::1]")
+
+INSTALLED_APPS = [
+    "slipway.accounts",
+    "slipway.audit",
+    "slipway.projects",
+    "slipway.nodes",
+    "slipway.jobs",
+    "slipway.catalog",
+    "slipway.containers",
+    "slipway.console",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "csp",
+    "django_cotton.apps.SimpleAppConfig",
+    "django_htmx",
+    "django_prometheus",
+    "drf_spectacular",
+    "rest_framework",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "slipway.urls"
+ASGI_APPLICATION = "slipway.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    [
+                        "django_cotton.cotton_loader.Loader",
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
+                )
+            ],
+            "builtins": ["django_cotton.templatetags.cotton"],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+        },
+    }
+]
+
+DATABASES = {
+    "default": environment.database(
+        "SLIPWAY_DATABASE_URL", f"sqlite://{SLIPWAY_PLATFORM_DATA}/db.sqlite3"
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [SLIPWAY_REDIS_URL], "prefix": f"{SLIPWAY_INSTANCE}.hint"},
+    }
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = SLIPWAY_PLATFORM_DATA / "static"
+STATICFILES_DIRS = [ROOT / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+FILE_UPLOAD_TEMP_DIR = str(SLIPWAY_PLATFORM_DATA / "tmp")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
+LOGGING = logging_config(environment.text("SLIPWAY_LOG", "json"), debug=DEBUG)
+LOGGING_CONFIG = "slipway.logformat.configure"
+
+# --------------------------------------------------------------------------- people
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_ADAPTER = "slipway.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SLIPWAY_TLS else "http"
+
+# --------------------------------------------------------------------------- the browser's side of security
+
+# Cookies ignore ports: under plain HTTP the names at least do not clash with a neighbour's.
+_cookie = "__Host-slipway" if SLIPWAY_TLS else "slipway"
+SESSION_COOKIE_NAME = f"{_cookie}-session"
+SESSION_COOKIE_SECURE = SLIPWAY_TLS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = f"{_cookie}-csrf"
+CSRF_COOKIE_SECURE = SLIPWAY_TLS
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"] if SLIPWAY_TLS else []
+SECURE_HSTS_SECONDS = 31_536_000 if SLIPWAY_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # containers may be published below our name without TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SLIPWAY_TLS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin" if SLIPWAY_TLS else None
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],  # Tabler draws its ticks and arrows as data: images
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+
+# --------------------------------------------------------------------------- REST
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "slipway.accounts.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "slipway.errors.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Slipway",
+    "DESCRIPTION": "A private container cloud for teams that share machines without sharing trust.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+}
