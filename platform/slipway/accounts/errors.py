@@ -1,0 +1,46 @@
+"""What can be wrong with who asks, and the answer for what does not exist for them."""
+
+from __future__ import annotations
+
+from workers.errors import UserError
+
+
+class NotFound(UserError):
+    """Unknown and forbidden look the same."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, message: str = "There is no such thing here, or you may not see it.") -> None:
+        super().__init__(message)
+
+
+class NotAllowed(UserError):
+    """The actor may see the object but not do this to it."""
+
+    code = "NOT_ALLOWED"
+
+
+class InvalidToken(UserError):
+    code = "TOKEN_INVALID"
+
+
+class ExpiredToken(UserError):
+    code = "TOKEN_EXPIRED"
+
+
+class RevokedToken(UserError):
+    code = "TOKEN_REVOKED"
+
+
+class InvalidName(UserError):
+    code = "NAME_INVALID"
+
+
+class NameTaken(UserError):
+    code = "NAME_TAKEN"
+
+
+class InvalidRequest(UserError):
+    """A value outside what is allowed; the message names the field."""
+
+    code = "VALUE_INVALID"

@@ -1,0 +1,53 @@
+"""Writes: projects and their place in the address plan."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.errors import NameTaken
+from slipway.accounts.models import Team
+from slipway.accounts.policy import Action, require
+from slipway.accounts.slugs import parse_slug
+from slipway.audit.services import record
+from slipway.projects.errors import AddressPlanFull
+from slipway.projects.models import Project, project_capacity
+
+_ATTEMPTS = 20
+
+
+def create_project(
+    actor: Actor, team: Team, slug: str, name: str = "", *, library: bool = False
+) -> Project:
+    """A project with a uid range and a subnet of its own.
+
+    Raise ``NotFound``, ``NotAllowed``, ``InvalidName``, ``NameTaken``, ``AddressPlanFull``.
+    """
+    require(actor, Action.MANAGE, team)
+    slug = parse_slug(slug, what="Project", allow_reserved=library)
+    for _ in range(_ATTEMPTS):
+        try:
+            with transaction.atomic():
+                project = Project.objects.create(
+                    team=team, slug=slug, name=(name or slug)[:100], index=_next_index(), library=library
+                )
+                record(actor, "project.create", project)
+            return project
+        except IntegrityError as error:
+            # Two at once may have read the same highest index; the unique constraint lets one through.
+            if Project.objects.filter(team=team, slug=slug).exists():
+                raise NameTaken(f"Team {team.slug} has a project {slug!r} already.", name=slug) from error
+    raise AddressPlanFull("No free project index was found; too many projects are being created at once.")
+
+
+def _next_index() -> int:
+    """Indexes are not used twice: files of a dead project may still carry its range."""
+    highest = Project.objects.aggregate(highest=Max("index"))["highest"]
+    index = 0 if highest is None else int(highest) + 1
+    if index >= project_capacity():
+        raise AddressPlanFull(
+            f"All {project_capacity()} project networks are in use. Widen SLIPWAY_SUBNETS.",
+            capacity=project_capacity(),
+        )
+    return index
