@@ -1,0 +1,63 @@
+"""What happens to every request, whichever door it takes: an id, a line in the log, a measure."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+import structlog
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import async_only_middleware
+
+from slipway import metrics
+
+log = structlog.get_logger(__name__)
+
+GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+QUIET = frozenset({"healthz", "readyz", "metrics"})
+"""Routes that machines ask all the time: measured, not logged."""
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+@async_only_middleware
+def trace(get_response: Handler) -> Handler:
+    """Bind ``request_id`` to the log's context and answer it as ``X-Request-Id``; measure the answer.
+
+    A proxy in front may choose the id. A streaming answer counts until its headers.
+    """
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = await get_response(request)
+            seconds = time.perf_counter() - began
+            route = _route(request)
+            metrics.REQUESTS.labels(_method(request), route, str(response.status_code)).observe(seconds)
+            if route not in QUIET:
+                log.info(
+                    "request",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    seconds=round(seconds, 4),
+                )
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+    return middleware
+
+
+def _route(request: HttpRequest) -> str:
+    """The route's name, never its path: labels are kept for ever."""
+    return (request.resolver_match.view_name if request.resolver_match else "") or "unmatched"
+
+
+def _method(request: HttpRequest) -> str:
+    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    return request.method if request.method in known else "other"
