@@ -1,0 +1,173 @@
+"""Reads: images, their layers, history and what they share."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.errors import NotFound
+from slipway.accounts.policy import Action, can, require
+from slipway.catalog.errors import AmbiguousImage
+from slipway.catalog.models import Image, ImageLayer, Reference
+from slipway.ids import parse_id
+from slipway.projects.models import Project
+from slipway.projects.queries import find_library
+from workers.errors import NoSuchImage
+from workers.oci import reference as oci
+
+_ID = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{6,64})")
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A line of an image's history, oldest first."""
+
+    created: str | None
+    created_by: str
+    comment: str
+    empty: bool
+    layer: ImageLayer | None
+    """None for a line that made no layer."""
+
+
+@dataclass(frozen=True)
+class LayerUse:
+    layer: ImageLayer
+    shared_with: tuple[str, ...] = ()
+    """Other images the project can see, by name or short id."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How much of an image other images of its project (and the library) hold as well."""
+
+    layers: tuple[LayerUse, ...] = field(default=())
+
+    @property
+    def shared_size(self) -> int:
+        return sum(use.layer.unpacked_size for use in self.layers if use.shared_with)
+
+    @property
+    def unique_size(self) -> int:
+        return sum(use.layer.unpacked_size for use in self.layers if not use.shared_with)
+
+
+def list_images(actor: Actor, project: Project) -> QuerySet[Image]:
+    """Images of the project, newest first, with ``references`` loaded. Raise ``NotFound``."""
+    require(actor, Action.READ, project)
+    return _loaded().filter(project=project, withdrawn=False).order_by("-created_at", "-id")
+
+
+def get_image(actor: Actor, image_id: str) -> Image:
+    """By row id. Raise ``NotFound``."""
+    key = parse_id(image_id)
+    image = _loaded().filter(pk=key).first() if key else None
+    if image is None or not can(actor, Action.READ, image):
+        raise NotFound(f"There is no image {image_id[:80]!r} that you can see.")
+    return image
+
+
+def resolve(actor: Actor, project: Project, name: str) -> Image:
+    """The image that ``name`` means in the project: its own list first, then the library.
+
+    ``name`` is a reference, an image id, or at least six digits of one. Raise ``NotFound`` (project),
+    ``NoSuchImage``, ``AmbiguousImage``, ``InvalidReference``.
+    """
+    require(actor, Action.READ, project)
+    library = find_library()
+    for place in [project] if library is None or library == project else [project, library]:
+        image = _find_by_reference(place, name) or _find_by_id(place, name)
+        if image is not None:
+            return image
+    raise NoSuchImage(
+        f"There is no image {name[:160]!r} in {project.path} or in the library. Import it first.",
+        image=name[:160],
+    )
+
+
+def _find_by_reference(project: Project, name: str) -> Image | None:
+    if _ID.fullmatch(name) and (name.startswith("sha256:") or len(name) == 64):
+        return None
+    reference = oci.Reference.parse(name)
+    if reference.digest is not None:
+        images = _loaded().filter(project=project, withdrawn=False, manifest_digest=str(reference.digest))
+        return images.first()
+    row = Reference.objects.filter(
+        project=project, name=reference.familiar_name, tag=reference.tag, image__withdrawn=False
+    ).first()
+    return _loaded().get(pk=row.image_id) if row else None
+
+
+def _find_by_id(project: Project, name: str) -> Image | None:
+    match = _ID.fullmatch(name)
+    if match is None:
+        return None
+    fitting = _loaded().filter(
+        project=project, withdrawn=False, image_id__startswith=f"sha256:{match['hex']}"
+    )[:2]
+    if len(fitting) > 1:
+        raise AmbiguousImage(f"More than one image id begins with {match['hex']}; give more digits.")
+    return fitting[0] if fitting else None
+
+
+def _loaded() -> QuerySet[Image]:
+    return Image.objects.select_related("project__team").prefetch_related(
+        Prefetch("references", Reference.objects.order_by("name", "tag")), "layers"
+    )
+
+
+def history(image: Image) -> list[HistoryEntry]:
+    """The config's history with the layer each line made; layers without a line come last."""
+    layers = list(image.layers.all())
+    entries: list[HistoryEntry] = []
+    for line in _history_lines(image.config):
+        empty = line.get("empty_layer") is True
+        layer = None if empty or not layers else layers.pop(0)
+        entries.append(
+            HistoryEntry(
+                created=_text(line.get("created")) or None,
+                created_by=_text(line.get("created_by")),
+                comment=_text(line.get("comment")),
+                empty=empty,
+                layer=layer,
+            )
+        )
+    entries += [HistoryEntry(None, "", "", False, layer) for layer in layers]
+    return entries
+
+
+def _history_lines(config: str) -> list[dict[str, Any]]:
+    lines = json.loads(config).get("history")
+    return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def sharing(image: Image) -> Sharing:
+    """Which layers other images of the project or the library hold too. Two queries."""
+    layers = list(image.layers.all())
+    others = (
+        ImageLayer.objects.filter(diff_id__in=[layer.diff_id for layer in layers], image__withdrawn=False)
+        .exclude(image=image)
+        .filter(image__project__in=_neighbours(image))
+        .select_related("image")
+        .prefetch_related("image__references")
+    )
+    names: dict[str, set[str]] = {}
+    for other in others:
+        references = [str(each) for each in other.image.references.all()]
+        names.setdefault(other.diff_id, set()).update(references or [other.image.short_id])
+    return Sharing(tuple(LayerUse(layer, tuple(sorted(names.get(layer.diff_id, ())))) for layer in layers))
+
+
+def _neighbours(image: Image) -> QuerySet[Project]:
+    # An image of the library must not tell one project what another one holds.
+    own = Project.objects.filter(pk=image.project_id)
+    return own if image.project.library else own | Project.objects.filter(library=True)

@@ -1,0 +1,127 @@
+"""Writes: images and their names. Rows of images appear and go with the node's events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.errors import InvalidRequest, NotFound
+from slipway.accounts.policy import Action, require
+from slipway.audit.services import record
+from slipway.catalog.errors import ImageInUse, NoSuchRecipe
+from slipway.catalog.models import Image
+from slipway.jobs.models import Job, JobKind
+from slipway.jobs.services import new_job, queue_job
+from slipway.projects.models import Project
+from slipway.projects.queries import find_library
+from workers.errors import InvalidReference
+from workers.messages import BakeImage, ImportImage, RemoveImage
+from workers.oci.digest import Digest
+from workers.oci.reference import Reference
+
+RECIPES = ("busybox", "debian")
+MAX_CHANGES = 100
+
+
+def import_image(
+    actor: Actor,
+    project: Project,
+    upload: str,
+    *,
+    repository: str | None = None,
+    tag: str | None = None,
+    changes: Sequence[str] = (),
+) -> Job:
+    """Import the archive the node's agent took as ``upload`` (its digest) into the project.
+
+    ``repository`` and ``tag`` name a plain rootfs or replace the archive's names; ``changes`` are
+    Dockerfile lines for a plain rootfs. Raise ``NotFound``, ``NotAllowed``, ``InvalidDigest``,
+    ``InvalidReference``, ``NoNode``.
+    """
+    require(actor, Action.WRITE, project)
+    digest = str(Digest.parse(upload))
+    if repository is None and tag is not None:
+        raise InvalidReference("A tag needs a repository to belong to.", reference=tag[:160])
+    name = parse_name(repository, tag) if repository is not None else None
+    if len(changes) > MAX_CHANGES or any(len(change) > 4096 or "\0" in change for change in changes):
+        raise InvalidRequest(f"changes: at most {MAX_CHANGES} lines of 4096 characters.", field="changes")
+    job = new_job(JobKind.IMPORT_IMAGE, name.familiar if name else digest)
+    command = ImportImage(
+        job=job.hex,
+        scope=project.hex,
+        upload=digest,
+        repository=name.familiar_name if name else None,
+        tag=name.tag if name else None,
+        changes=tuple(changes),
+    )
+    with transaction.atomic():
+        queue_job(actor, project, job, command)
+        record(actor, "image.import", project, subject=job.subject, upload=digest)
+    return job
+
+
+def bake_image(actor: Actor, recipe: str, *, repository: str | None = None, tag: str = "latest") -> Job:
+    """Make a base image in the library by a named recipe. For administrators.
+
+    Raise ``NoSuchRecipe``, ``NotAllowed``, ``NotFound`` (no library yet), ``NoNode``.
+    """
+    if recipe not in RECIPES:
+        raise NoSuchRecipe(f"There is no recipe {recipe[:60]!r}; known are {', '.join(RECIPES)}.", recipe=recipe[:60])
+    library = find_library()
+    if library is None:
+        raise NotFound("There is no library yet. Run `manage.py ensure_library`.")
+    require(actor, Action.WRITE, library)
+    name = parse_name(repository or recipe, tag)
+    job = new_job(JobKind.BAKE_IMAGE, name.familiar)
+    command = BakeImage(
+        job=job.hex,
+        scope=library.hex,
+        recipe=recipe,
+        repository=name.familiar_name,
+        tag=name.tag or "latest",
+    )
+    with transaction.atomic():
+        queue_job(actor, library, job, command)
+        record(actor, "image.bake", library, recipe=recipe, subject=job.subject)
+    return job
+
+
+def remove_image(actor: Actor, image: Image) -> Job:
+    """Withdraw the image from its project; its names go at once, its row with the node's answer.
+
+    Raise ``NotFound``, ``NotAllowed``, ``ImageInUse`` (an unremoved container is made from it).
+    """
+    require(actor, Action.WRITE, image)
+    project = image.project
+    job = new_job(JobKind.REMOVE_IMAGE, _subject(image))
+    with transaction.atomic():
+        Image.objects.select_for_update().get(pk=image.pk)
+        users = image.containers.filter(removed_at=None)
+        users_count = users.count()
+        if users_count:
+            raise ImageInUse(
+                f"{users_count} container(s) are made from this image, {users[0].name!r} among them; "
+                "remove them first.",
+                containers=users_count,
+            )
+        Image.objects.filter(pk=image.pk).update(withdrawn=True)
+        image.references.all().delete()
+        queue_job(actor, project, job, RemoveImage(job=job.hex, scope=project.hex, image_id=image.image_id))
+        record(actor, "image.remove", image, subject=job.subject)
+    return job
+
+
+def parse_name(repository: str, tag: str | None) -> Reference:
+    """``repository`` with ``tag`` (default ``latest``). Raise ``InvalidReference``."""
+    text = f"{repository}:{tag}" if tag else repository
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise InvalidReference(f"{text[:160]!r}: a name with a tag is needed, no digest.", reference=text[:160])
+    return reference
+
+
+def _subject(image: Image) -> str:
+    names = [str(reference) for reference in image.references.all()]
+    return ", ".join(names) or image.image_id

@@ -1,0 +1,114 @@
+"""The only door down: one command to one node, sealed and signed, sent when the transaction commits."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from slipway import keys
+from workers import sealing
+from workers.messages import Command, encode
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from slipway.nodes.models import Node
+
+log = structlog.get_logger(__name__)
+
+TASK = "workers.tasks.execute"
+
+
+class Road(Protocol):
+    """How a command travels; what ``settings.SLIPWAY_ROAD`` names."""
+
+    def deliver(self, command: Command, node: Node) -> None:
+        """Hand ``command`` over for ``node``. Raise ``OSError`` when the broker is away."""
+
+
+def send(command: Command, node: Node) -> None:
+    """Send ``command`` to ``node`` on commit. A broker that is away is logged: the sweep sends again."""
+    transaction.on_commit(lambda: send_now(command, node))
+
+
+def send_now(command: Command, node: Node) -> bool:
+    """False when the broker is away."""
+    try:
+        _road(settings.SLIPWAY_ROAD).deliver(command, node)
+    except OSError as error:
+        log.warning("command_not_sent", kind=type(command).__name__, node=node.name, error=str(error))
+        return False
+    return True
+
+
+@lru_cache
+def _road(path: str) -> Road:
+    road: Road = import_string(path)()
+    return road
+
+
+class CeleryRoad:
+    """Celery's queue ``node.<name>``; the platform has no tasks and waits for no result."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._app: Celery | None = None
+
+    def deliver(self, command: Command, node: Node) -> None:
+        envelope = sealing.seal(
+            encode(command),
+            node=node.name,
+            node_public_key=sealing.parse_node_key(node.public_key),
+            signing_key=_signing_key(keys.signing_key_file()),
+        )
+        app = self._producer()
+        try:
+            app.send_task(TASK, args=[envelope], queue=f"node.{node.name}", ignore_result=True, retry=False)
+        except app.connection_for_write().connection_errors as error:
+            raise ConnectionError(f"The broker does not answer: {error}") from error
+
+    def _producer(self) -> Celery:
+        with self._lock:
+            if self._app is None:
+                self._app = _make_producer()
+            return self._app
+
+
+def _make_producer() -> Celery:
+    # Imported on first use: most processes and commands never send anything.
+    from celery import Celery
+
+    app = Celery("slipway", set_as_current=False)
+    app.conf.update(producer_settings(settings.SLIPWAY_REDIS_URL, settings.SLIPWAY_INSTANCE))
+    return app
+
+
+def producer_settings(redis_url: str, instance: str) -> dict[str, Any]:
+    """Celery's settings on this side; queue names and prefix are those of ``workers.app``."""
+    url = redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix:") else redis_url
+    return {
+        "broker_url": url,
+        "broker_connection_timeout": 2,
+        "broker_transport_options": {
+            "global_keyprefix": f"{instance}:",
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+        "broker_connection_retry": False,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_create_missing_queues": True,
+    }
+
+
+@lru_cache(maxsize=1)
+def _signing_key(file: Path) -> Any:
+    return sealing.load_signing_key(file)
