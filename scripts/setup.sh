@@ -156,7 +156,7 @@ ensure_venv() {
 ensure_frontend() {
   [ -f package-lock.json ] || return 0
   local hash log
-  hash=$(cat package-lock.json scripts/vendor.py 2>/dev/null | sha256sum | cut -d' ' -f1)
+  hash=$(cat package-lock.json scripts/vendor.py static/icons.txt 2>/dev/null | sha256sum | cut -d' ' -f1)
   [ -f static/vendor/.stamp ] && [ "$(cat static/vendor/.stamp)" = "$hash" ] && return
   say "fetching the front-end packages"
   log=$(mktemp)
