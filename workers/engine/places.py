@@ -34,7 +34,7 @@ class Places:
             path.mkdir(parents=True, exist_ok=True)
             os.chmod(path, 0o711)
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest,
-                  self.images, self.snapshots, self.records, self.logs)  # fmt: skip
+                  self.images, self.snapshots, self.records, self.logs, self.jobs, self.uploads)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
         _directory(self.layers / "sha256", 0o700)
@@ -118,6 +118,19 @@ class Places:
     def journal(self) -> Path:
         return self.node / "journal.sqlite3"
 
+    @property
+    def jobs(self) -> Path:
+        return self.node / "jobs"
+
+    def job(self, job: str) -> Path:
+        """The accepted command of a job until it has ended, then its outcome."""
+        return self.jobs / _component(job)
+
+    @property
+    def uploads(self) -> Path:
+        """A directory per uploaded blob, a file in it per job that still wants the blob."""
+        return self.node / "uploads"
+
     # ------------------------------------------------------------------ run: gone after a reboot
 
     @property
@@ -157,6 +170,15 @@ class Places:
 
     def pidfile(self, container: str) -> Path:
         return self.bundle(container) / "pidfile"
+
+    def runtime_state(self, runtime: str) -> Path:
+        """The runtime's own records of our containers (its ``--root``)."""
+        return self.node_run / "runtime" / _component(runtime)
+
+    @property
+    def runtime_finding(self) -> Path:
+        """Which runtimes were seen to work on this node, and why others were not."""
+        return self.node_run / "runtime.json"
 
     @property
     def exits(self) -> Path:
