@@ -11,7 +11,6 @@ import fcntl
 import functools
 import ipaddress
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,12 +60,9 @@ class Networks:
         egress_allow: Sequence[str] = (),
         sources: Sequence[Path] = resolvers.SOURCES,
     ) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", instance):
-            raise NetworkFailed(
-                f"{instance!r} cannot name an instance: a-z, 0-9, '-' and '_', a letter first"
-            )
         self._places = places
         self._instance = instance
+        self._table = rules.table_name(instance)
         self._deny = _parse_networks(egress_deny)
         self._allow = _parse_networks(egress_allow)
         self._sources = tuple(sources)
@@ -129,10 +125,10 @@ class Networks:
             links = host.links()
             delete_bridges(host, links, [link for link, _ in self._owned(links)])
             self._forget()
-            chains = forwarding.barriers(self._nftables.base_chains(), self._instance)
+            chains = forwarding.barriers(self._nftables.base_chains(), self._table)
             for barrier in [*chains, *forwarding.legacy_barriers()]:
                 forwarding.withdraw(barrier, self._instance)
-            self._nftables.run(rules.remove(self._instance))
+            self._nftables.run(rules.remove(self._table))
             for directory in self._places.addresses.iterdir():
                 leases.drop(directory)
 
@@ -204,7 +200,7 @@ class Networks:
         for _ in range(3):
             state = self._state()  # first: a change behind our back then shows at the next look
             egress = self._egress()
-            listing = self._nftables.listing(self._instance)
+            listing = self._nftables.listing(self._table)
             if listing is not None and rules.intact(listing, egress):
                 if self._holds(segments):
                     return state
@@ -212,13 +208,13 @@ class Networks:
             else:
                 self._load(segments)
         raise NetworkFailed(
-            f"The table inet {self._instance} does not stay as it was loaded; another program changes it: "
+            f"The table inet {self._table} does not stay as it was loaded; another program changes it: "
             "see `nft monitor`"
         )
 
     def _holds(self, segments: Sequence[Segment]) -> bool:
         try:
-            self._nftables.run("".join(rules.find_segment(self._instance, segment) for segment in segments))
+            self._nftables.run("".join(rules.find_segment(self._table, segment) for segment in segments))
         except NetworkFailed:
             return False
         return True
@@ -228,16 +224,16 @@ class Networks:
         if any(standing.get(segment.bridge, segment) != segment for segment in segments):
             self._load(segments)  # a project got another subnet: its old one must go
         else:
-            commands = (rules.add_segment(self._instance, segment) for segment in segments)
+            commands = (rules.add_segment(self._table, segment) for segment in segments)
             self._nftables.run("".join(commands))
 
     def _load(self, segments: Sequence[Segment]) -> None:
         """Load the whole table, with these and every standing bridge."""
         everything = self._standing() | {segment.bridge: segment for segment in segments}
-        self._nftables.run(rules.render(self._instance, self._egress(), everything.values()))
+        self._nftables.run(rules.render(self._table, self._egress(), everything.values()))
 
     def _pass_barriers(self) -> None:
-        found = forwarding.barriers(self._nftables.base_chains(), self._instance)
+        found = forwarding.barriers(self._nftables.base_chains(), self._table)
         if found and forwarding.open_for_bridges(self._nftables):
             found = []
         if not self._legacy_passed:  # asking costs a process, and its changes do not show in the state

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from workers.errors import NetworkFailed
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -85,6 +87,13 @@ _BODY = """\
 # leaving: the source is known to be of the bridge's own network, so `oifname . ip saddr @members`
 #   means "back into the same bridge" (such frames come here where br_netfilter is on).
 # entering: nobody outside may open a connection, though the node forwards.
+
+
+def table_name(instance: str) -> str:
+    """The instance's own name, made such that nft takes it for no number and no word of its own."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", instance):
+        raise NetworkFailed(f"{instance!r} cannot name an instance: up to 40 of a-z, 0-9 and '-'")
+    return instance if instance.startswith("slipway") else f"slipway-{instance}"
 
 
 def render(table: str, egress: Egress, segments: Iterable[Segment]) -> str:

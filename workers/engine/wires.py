@@ -26,7 +26,7 @@ from workers.engine.rtnetlink import (
 from workers.engine.rules import Segment
 from workers.errors import NetworkFailed
 
-_SOMEWHERE = "1.1.1.1"
+SOMEWHERE = "1.1.1.1"
 """Stands for the world when asking which way out is; nothing is sent there."""
 
 
@@ -105,7 +105,7 @@ def _conflict(host: Netlink, segment: Segment) -> NetworkFailed:
 
 def uplink_mtu(host: Netlink) -> int:
     """MTU of the interface that leads to the world; 1500 when none does."""
-    route = host.find_route(_SOMEWHERE)
+    route = host.find_route(SOMEWHERE)
     if route is None:
         return 1500
     link = host.find_link(socket.if_indextoname(route.link))

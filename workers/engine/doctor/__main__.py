@@ -1,0 +1,56 @@
+"""``python -m workers.engine.doctor``: what this node has and lacks; exit code 1 if anything is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from workers.engine.doctor import Check, cgroup, examine, network, worst
+from workers.engine.places import Places
+
+SIGNS = {"ok": "✓", "degraded": "!", "missing": "✗"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m workers.engine.doctor", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("/var/lib/slipway"), help="the data directory")
+    parser.add_argument("--run", type=Path, default=Path("/run/slipway"), help="the run directory")
+    parser.add_argument("--instance", default="slipway")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--fix", action="store_true", help="first mend what can be mended without asking")
+    chosen = parser.parse_args(arguments)
+    if os.geteuid() != 0:
+        print("The doctor uses what it examines and needs root: run it with sudo.", file=sys.stderr)
+        return 1
+    if chosen.fix:
+        for line in mend(chosen.instance):
+            print(line, file=sys.stderr)
+    checks = examine(Places(chosen.data, chosen.run), chosen.instance)
+    print(json.dumps([asdict(check) for check in checks], indent=2) if chosen.json else table(checks))
+    return 1 if worst(checks) == "missing" else 0
+
+
+def mend(instance: str) -> list[str]:
+    """Change what the node needs changed and nobody loses by; what was done, in words."""
+    hugetlb = cgroup.mount_hugetlb()
+    return [*([hugetlb] if hugetlb else []), *network.let_through(instance)]
+
+
+def table(checks: Sequence[Check]) -> str:
+    """Aligned for people: sign, word, name, what was seen; the fix below. Pure."""
+    width = max((len(check.name) for check in checks), default=0)
+    lines = []
+    for check in checks:
+        lines.append(f"{SIGNS[check.status]} {check.status:<8}  {check.name:<{width}}  {check.why}")
+        if check.fix:
+            lines.append(f"{'':<10}  {'':<{width}}  fix: {check.fix}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
