@@ -1,0 +1,260 @@
+"""A container's cgroup on version 1 (also the hybrid layout) and version 2: the only module that
+knows the difference.
+
+The runtime makes the cgroup and sets its limits; here it is named, read, emptied and removed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from workers.errors import RuntimeFailed
+
+ROOT = Path("/sys/fs/cgroup")
+_SHIMS = "shims"
+_KILL_DEADLINE = 10.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """``memory_limit`` is None when there is none."""
+
+    cpu_ns: int
+    memory_bytes: int
+    memory_limit: int | None
+    pids: int
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Mounted cgroup trees: ``unified`` is version 2's, ``controllers`` are version 1's by name.
+
+    A pure version 2 host has no controllers here; a hybrid one has both. ``name=systemd`` is a
+    version 1 tree without a controller.
+    """
+
+    unified: Path | None
+    controllers: Mapping[str, Path]
+
+    @property
+    def version(self) -> int:
+        return 1 if "memory" in self.controllers else 2
+
+    def trees(self) -> tuple[Path, ...]:
+        """Every tree once, also where one mount carries two controllers (``cpu,cpuacct``)."""
+        unified = () if self.unified is None else (self.unified,)
+        return tuple(dict.fromkeys((*self.controllers.values(), *unified)))
+
+
+def parse_mounts(text: str) -> Hierarchy:
+    """Find the trees in the text of /proc/self/mountinfo."""
+    unified: Path | None = None
+    controllers: dict[str, Path] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        if not right:
+            continue
+        kind, _, super_options = right.split(" ", 2)
+        root, mountpoint = left.split(" ")[3:5]
+        if root != "/" or not kind.startswith("cgroup"):
+            continue
+        path = Path(mountpoint.replace("\\040", " "))
+        if kind == "cgroup2":
+            unified = unified or path
+        elif kind == "cgroup":
+            for option in super_options.split(","):
+                if option in _CONTROLLERS or option.startswith("name="):
+                    controllers.setdefault(option, path)
+    return Hierarchy(unified, controllers)
+
+
+_CONTROLLERS = frozenset(
+    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio",
+     "perf_event", "hugetlb", "pids", "rdma", "misc")
+)  # fmt: skip
+
+
+def parse_flat(text: str) -> dict[str, int]:
+    """``name value`` lines, as in cpu.stat, memory.events, memory.oom_control."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def parse_limit(text: str) -> int | None:
+    """``max``, or version 1's number near 2^63, mean: no limit."""
+    text = text.strip()
+    return None if text == "max" or int(text) >= 1 << 62 else int(text)
+
+
+class Cgroups:
+    """The cgroups of one instance: ``/<instance>/<project>/<container>`` and ``/<instance>/shims``."""
+
+    def __init__(self, instance: str, hierarchy: Hierarchy) -> None:
+        self.instance = instance
+        self.hierarchy = hierarchy
+        self._shims: tuple[Path, ...] | None = None
+
+    @classmethod
+    def of_this_node(cls, instance: str) -> Cgroups:
+        return cls(instance, parse_mounts(Path("/proc/self/mountinfo").read_text()))
+
+    # ------------------------------------------------------------------ names
+
+    def path(self, project: str, container: str) -> str:
+        """As the runtime wants it (``linux.cgroupsPath``): absolute, below every tree's root."""
+        return f"/{self.instance}/{project}/{container}"
+
+    def _in(self, controller: str, path: str) -> Path:
+        tree = self.hierarchy.controllers.get(controller) or self.hierarchy.unified
+        if tree is None:
+            raise RuntimeFailed(f"No cgroup tree has the {controller} controller: run the doctor")
+        return _below(tree, path)
+
+    @cached_property
+    def limits_swap(self) -> bool:
+        """A kernel that does not account swap refuses a limit on it."""
+        if self.hierarchy.version == 2:
+            return Path("/proc/swaps").exists()  # there is none without CONFIG_SWAP
+        return (self.hierarchy.controllers["memory"] / "memory.memsw.limit_in_bytes").exists()
+
+    # ------------------------------------------------------------------ readings
+
+    def usage(self, path: str) -> Usage:
+        """Raise ``FileNotFoundError`` when the cgroup is gone."""
+        if self.hierarchy.version == 1:
+            memory, pids = self._in("memory", path), self._in("pids", path)
+            return Usage(
+                cpu_ns=int((self._in("cpuacct", path) / "cpuacct.usage").read_text()),
+                memory_bytes=_less_cache(
+                    int((memory / "memory.usage_in_bytes").read_text()),
+                    parse_flat((memory / "memory.stat").read_text()).get("total_inactive_file", 0),
+                ),
+                memory_limit=parse_limit((memory / "memory.limit_in_bytes").read_text()),
+                pids=int((pids / "pids.current").read_text()),
+            )
+        directory = self._in("memory", path)
+        return Usage(
+            cpu_ns=parse_flat((directory / "cpu.stat").read_text())["usage_usec"] * 1000,
+            memory_bytes=_less_cache(
+                int((directory / "memory.current").read_text()),
+                parse_flat((directory / "memory.stat").read_text()).get("inactive_file", 0),
+            ),
+            memory_limit=parse_limit((directory / "memory.max").read_text()),
+            pids=int((directory / "pids.current").read_text()),
+        )
+
+    def oom_kills(self, path: str) -> int:
+        """How many processes the kernel killed for want of memory; 0 when the cgroup is gone."""
+        name = "memory.oom_control" if self.hierarchy.version == 1 else "memory.events"
+        try:
+            return parse_flat((self._in("memory", path) / name).read_text()).get("oom_kill", 0)
+        except FileNotFoundError:
+            return 0
+
+    def pids(self, path: str) -> set[int]:
+        """Every process of the cgroup and those below it, in whatever tree it sits."""
+        found: set[int] = set()
+        for tree in self.hierarchy.trees():
+            for directory, _, _ in os.walk(_below(tree, path)):
+                with suppress(FileNotFoundError, OSError):
+                    found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
+        return found
+
+    # ------------------------------------------------------------------ effects
+
+    def kill(self, path: str) -> None:
+        """SIGKILL everything inside and wait until it is gone. Nothing to do is fine."""
+        deadline = time.monotonic() + _KILL_DEADLINE
+        while True:
+            unified = self.hierarchy.unified
+            if unified is not None:
+                with suppress(OSError):  # a hybrid tree may hold no processes, an old kernel no such file
+                    (_below(unified, path) / "cgroup.kill").write_text("1")
+            pids = self.pids(path)
+            if not pids:
+                return
+            for pid in pids:
+                _kill(pid)
+            if time.monotonic() > deadline:
+                raise RuntimeFailed(f"Processes of {path} survive SIGKILL: {sorted(pids)[:5]}")
+            time.sleep(0.002)  # a cgroup gives no event for "empty" that every version has
+
+    def remove(self, path: str) -> None:
+        """Remove the empty cgroup from every tree; a missing one is fine. ``OSError`` if in use."""
+        for tree in self.hierarchy.trees():
+            _remove_tree(_below(tree, path))
+
+    def prune(self) -> None:
+        """Remove the instance's cgroups that are empty. Not while containers are being started."""
+        for tree in self.hierarchy.trees():
+            for directory, _, _ in os.walk(_below(tree, f"/{self.instance}"), topdown=False):
+                with suppress(OSError):
+                    os.rmdir(directory)
+
+    def adopt_shim(self, pid: int) -> None:
+        """Move a shim out of its parent's cgroup in every tree, into the instance's ``shims``.
+
+        A service manager that stops the worker kills the worker's whole cgroup: shims must not be
+        in it. The process must not have forked yet.
+        """
+        text = str(pid)
+        for procs in self._shim_files():
+            procs.write_text(text)
+
+    def _shim_files(self) -> tuple[Path, ...]:
+        if self._shims is None or not all(map(Path.exists, self._shims)):
+            # A fresh cpuset takes no process before it is given CPUs, and holds nobody back.
+            cpuset = self.hierarchy.controllers.get("cpuset")
+            trees = [tree for tree in self.hierarchy.trees() if tree != cpuset]
+            self._shims = tuple(_made(tree / self.instance / _SHIMS) / "cgroup.procs" for tree in trees)
+        return self._shims
+
+
+def _below(tree: Path, path: str) -> Path:
+    return tree / path.lstrip("/")
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _less_cache(used: int, inactive_file: int) -> int:
+    """Without page cache the kernel would drop at once: what Docker and kubelet show as used."""
+    return max(0, used - inactive_file)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _remove_tree(directory: Path) -> None:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
+    except OSError:  # cgroups made inside the container, deepest first
+        for inner, _, _ in os.walk(directory, topdown=False):
+            _retry(lambda inner=inner: os.rmdir(inner))
+
+
+def _retry(action: Callable[[], None], pauses: Iterable[float] = (0.001, 0.005, 0.02, 0.1)) -> None:
+    """The last exiting process may hold a cgroup busy for a moment after its pid is gone."""
+    for pause in pauses:
+        try:
+            action()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(pause)
+        else:
+            return
+    action()

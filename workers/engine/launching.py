@@ -1,0 +1,158 @@
+"""One attempt to start a container, and what cleans up after any attempt, however far it got."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+from dataclasses import replace
+
+import structlog
+
+from workers.engine import bundles, images, records, snapshots
+from workers.engine.host import Engine
+from workers.engine.identity import ensure_userns
+from workers.engine.records import Outcome, Phase, Record
+from workers.engine.runtime import conmon, oci, process, signals, spec, users
+from workers.engine.runtime.oci import Runtime
+from workers.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    NoSpace,
+    RuntimeFailed,
+    SlipwayError,
+)
+from workers.messages import Failure, RunContainer
+
+log = structlog.get_logger(__name__)
+
+_EXIT_CODES: dict[type[SlipwayError], int] = {CommandNotFound: 127, CommandNotExecutable: 126}
+_SHIM_TIMEOUT = 5.0
+
+
+def intended(engine: Engine, command: RunContainer, generation: int) -> Record:
+    """The record before anything is done: names all that a start may leave behind."""
+    return Record(
+        container=command.container,
+        phase=Phase.STARTING,
+        generation=generation,
+        run=command.run,
+        command=command,
+        boot=process.boot_id(),
+        runtime=engine.runtime.name,
+        cgroup=engine.cgroups.path(command.project.id, command.container),
+    )
+
+
+def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
+    """Bring it to life: the running record. Whatever it raises, ``clean_up`` undoes what was done.
+
+    The record is written once more before the program is let go, with its processes: whoever finds
+    it then can tell by the runtime's state whether that happened.
+    """
+    places, project, container = engine.places, command.project, command.container
+    image = images.get(engine.images, command.spec.image_scope, command.spec.image_id)
+    userns = ensure_userns(engine.kernel, places, project.uid_base, project.uid_count)
+    engine.networks.ensure(project)
+    address = engine.networks.lease(project, container)
+    etc = spec.files(command.spec, address, engine.networks.resolv_conf())
+    bundles.make(engine.kernel, places, container, etc, project.uid_base)
+    rootfs = snapshots.mount(engine.kernel, places, container, image.layers, userns, project.uid_base)
+    wanted = command.spec.user if command.spec.user is not None else image.config.user
+    placement = spec.Placement(
+        bundle=places.bundle(container),
+        userns=userns,
+        cgroup=record.cgroup,
+        user=users.resolve(wanted, users.reader(rootfs), count=project.uid_count),
+        runtime_compiles_seccomp=engine.runtime.compiles_seccomp,
+        filter="" if engine.runtime.compiles_seccomp else engine.filters.encoded(spec.CAPABILITIES),
+        swap_limits=engine.cgroups.limits_swap,
+        nofile_hard=spec.own_nofile_limit(),
+    )
+    bundles.write_config(places, container, spec.build(command.spec, image.config, project, placement))
+    places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
+    created = conmon.create(
+        engine.conmon,
+        engine.runtime,
+        places,
+        container,
+        terminal=command.spec.tty,
+        adopt=engine.cgroups.adopt_shim,
+    )
+    record = replace(
+        record,
+        phase=Phase.RUNNING,
+        address=address,
+        init=created.init,
+        shim=created.shim,
+        started_at=time.time(),
+    )
+    records.write(places, record)
+    engine.networks.attach(project, container, address, created.init.pid)
+    engine.runtime.start(container)
+    return record
+
+
+def clean_up(engine: Engine, record: Record) -> None:
+    """Nothing of the last run is left but record, log and snapshot. Repeatable, also when cut off.
+
+    The bundle goes last: while it is there, there may be more to clean up.
+    """
+    places, container = engine.places, record.container
+    if not record.lost:
+        _end_processes(engine, record)
+    runtime_of(engine, record).forget(container)
+    if record.cgroup:
+        engine.cgroups.remove(record.cgroup)
+    if record.command is not None:
+        engine.networks.release(record.command.project.id, container)
+    snapshots.unmount(engine.kernel, places, container)
+    bundles.remove(engine.kernel, places, container)
+
+
+def _end_processes(engine: Engine, record: Record) -> None:
+    if record.cgroup:
+        engine.cgroups.kill(record.cgroup)
+    shim = record.shim or conmon.find_shim(engine.places, record.container)
+    if shim is not None and not process.wait(shim, _SHIM_TIMEOUT):
+        process.send(shim, signal.SIGKILL)
+        process.wait(shim, _SHIM_TIMEOUT)
+    runtime_of(engine, record).delete(record.container)
+
+
+def runtime_of(engine: Engine, record: Record) -> Runtime:
+    """The one it was started with; this engine may have chosen another since."""
+    for runtime in oci.installed(engine.places):
+        if runtime.name == record.runtime:
+            return runtime
+    return engine.runtime
+
+
+def stop_signal(engine: Engine, record: Record) -> int:
+    """The request's, else the image's, else SIGTERM."""
+    if record.command is None:
+        return signal.SIGTERM
+    wanted = record.command.spec
+    try:
+        image = images.get(engine.images, wanted.image_scope, wanted.image_id).config
+    except SlipwayError:  # an image may be removed while its containers run
+        return signals.parse(wanted.stop_signal or "SIGTERM")
+    return signals.parse(wanted.stop_signal or image.stop_signal or "SIGTERM")
+
+
+def failed(error: Exception) -> Outcome:
+    """How an attempt ended that raised ``error``."""
+    known = _known(error)
+    if known is None:
+        log.error("container_start_crashed", exc_info=error)
+        known = RuntimeFailed(f"The start failed inside the engine: {type(error).__name__}: {error}")
+    cause = Failure(known.code, known.message, known.facts)
+    return Outcome(_EXIT_CODES.get(type(known)), False, time.time(), cause)
+
+
+def _known(error: Exception) -> SlipwayError | None:
+    if isinstance(error, SlipwayError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"No space left on the node: {error.filename or error}")
+    return None

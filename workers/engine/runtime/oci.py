@@ -1,0 +1,224 @@
+"""The OCI runtimes: finding one that works here, and what we ask of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workers.engine.places import Places
+from workers.engine.runtime.process import boot_id
+from workers.engine.runtime.spawn import ENVIRONMENT, run
+from workers.errors import CommandNotExecutable, CommandNotFound, InvalidSpec, RuntimeFailed, SlipwayError
+
+PREFERENCE = ("crun", "runc")
+_TRUST = 600.0
+"""Seconds a refusal is believed: an operator who repaired the node need not restart it."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    name: str
+    path: str
+    root: Path
+    """Where it keeps its own state of our containers."""
+
+    @property
+    def globals(self) -> tuple[str, ...]:
+        return ("--root", str(self.root))
+
+    @property
+    def compiles_seccomp(self) -> bool:
+        """False for crun, which takes the compiled filter."""
+        return self.name != "crun"
+
+    def start(self, container: str) -> None:
+        """Let a created container go. Raise as ``failure`` says."""
+        done = run([self.path, *self.globals, "start", container])
+        if done.code:
+            raise failure(done.errors)
+
+    def state(self, container: str) -> str | None:
+        """``created``, ``running`` or ``stopped``; None when the runtime does not know it."""
+        done = run([self.path, *self.globals, "state", container])
+        if done.code:
+            return None
+        return str(json.loads(done.output)["status"])
+
+    def delete(self, container: str) -> None:
+        """Kill whatever runs and forget the container; safe to repeat."""
+        if not (self.root / container).exists():
+            return
+        done = run([self.path, *self.globals, "delete", "--force", container])
+        if done.code and (self.root / container).exists():
+            raise failure(done.errors)
+
+    def forget(self, container: str) -> None:
+        """Drop its state without looking at processes: those of an earlier boot are others' now."""
+        shutil.rmtree(self.root / container, ignore_errors=True)
+
+
+# --------------------------------------------------------------------------- what it says
+
+_NOT_FOUND = re.compile(
+    r"executable file .*not found|open executable: (?:No such file|Not a directory)"
+    r"|exec: .*: (?:no such file or directory|not a directory)",
+)
+_NOT_EXECUTABLE = re.compile(
+    r"open executable: |exec: .*: (?:permission denied|operation not permitted|is a directory)"
+)
+_BAD_DIRECTORY = re.compile(r"chdir `|mkdir .*: not a directory|chdir to cwd")
+_LOGRUS = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
+
+
+def failure(said: str) -> SlipwayError:
+    """What a runtime wrote to stderr, as an error of ours that says whose problem it is."""
+    line = _last_line(said)
+    facts = {"runtime": line[:500]}
+    if _BAD_DIRECTORY.search(line):
+        return InvalidSpec(f"The working directory cannot be used: {line}", **facts)
+    if _NOT_FOUND.search(line):
+        return CommandNotFound(f"The command was not found in the image: {line}", **facts)
+    if _NOT_EXECUTABLE.search(line):
+        return CommandNotExecutable(f"The command cannot be executed: {line}", **facts)
+    return RuntimeFailed(f"The runtime refused the container: {line or 'it gave no reason'}", **facts)
+
+
+def _last_line(said: str) -> str:
+    """runc logs ``time=… level=error msg="…"``; crun writes plain text."""
+    entries = _LOGRUS.findall(said)
+    if entries:
+        return str(entries[-1]).replace('\\"', '"').replace("\\\\", "\\").strip()
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+# --------------------------------------------------------------------------- finding one
+
+
+def installed(places: Places) -> list[Runtime]:
+    """In the order of preference."""
+    found = ((name, shutil.which(name, path=ENVIRONMENT["PATH"])) for name in PREFERENCE)
+    return [Runtime(name, path, places.runtime_state(name)) for name, path in found if path]
+
+
+def choose(places: Places, cgroup: str, *, only: str | None = None) -> Runtime:
+    """The first runtime that starts a container here; ``only`` allows no other.
+
+    The finding is kept in the run directory for this boot and these very programs.
+    ``RuntimeFailed`` with each one's reason when none works.
+    """
+    present = installed(places)
+    candidates = [each for each in present if only in (None, each.name)]
+    kept = _kept(places, present)
+    reasons: dict[str, str] = {}
+    for runtime in candidates:
+        reason = kept[runtime.name] if runtime.name in kept else probe(runtime, places, cgroup)
+        reasons[runtime.name] = reason
+        if not reason:
+            break
+    if reasons.items() - kept.items():
+        _keep(places, present, {**kept, **reasons})
+    for runtime in candidates:
+        if reasons.get(runtime.name) == "":
+            return runtime
+    named = only or " or ".join(PREFERENCE)
+    said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise RuntimeFailed(f"No runtime works on this node ({said or f'install {named}'})")
+
+
+def probe(runtime: Runtime, places: Places, cgroup: str) -> str:
+    """Start a container for real, with every kind of namespace; empty when it works, else why not."""
+    name = f"probe-{os.getpid()}-{time.monotonic_ns()}"
+    bundle = places.node_run / name
+    try:
+        _write_probe(bundle, f"{cgroup}/{name}")
+        runtime.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        done = run([runtime.path, *runtime.globals, "run", "--bundle", str(bundle), name], timeout=20.0)
+        return _last_line(done.errors) or f"exit code {done.code}" if done.code else ""
+    except RuntimeFailed as error:
+        return error.message
+    finally:
+        with suppress(SlipwayError):
+            runtime.delete(name)
+        shutil.rmtree(bundle, ignore_errors=True)
+
+
+def _write_probe(bundle: Path, cgroup: str) -> None:
+    """A bundle of the node's own /usr, read-only, that runs ``true``."""
+    rootfs = bundle / "rootfs"
+    rootfs.mkdir(parents=True)
+    for directory in (bundle, rootfs):
+        directory.chmod(0o711)
+    binds = []
+    for name in ("usr", "bin", "lib", "lib32", "lib64"):
+        source = Path("/", name)
+        if source.is_symlink():
+            (rootfs / name).symlink_to(os.readlink(source))
+        elif source.is_dir():
+            binds.append({"destination": f"/{name}", "source": f"/{name}", "options": ["rbind", "ro"]})
+            (rootfs / name).mkdir()
+    for name in ("proc", "sys"):
+        (rootfs / name).mkdir()
+    (bundle / "config.json").write_text(json.dumps(_probe_spec(binds, cgroup)))
+
+
+def _probe_spec(binds: list[dict[str, Any]], cgroup: str) -> dict[str, Any]:
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    kinds = ("pid", "ipc", "uts", "mount", "cgroup", "network", "user")
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/usr/bin/true"],
+            "env": ["PATH=/usr/bin:/bin"],
+            "cwd": "/",
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "mounts": [
+            *({**bind, "type": "bind"} for bind in binds),
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro", "nosuid"]},
+        ],
+        "linux": {
+            "cgroupsPath": cgroup,
+            "namespaces": [{"type": kind} for kind in kinds],
+            "uidMappings": ids,
+            "gidMappings": ids,
+            "resources": {"memory": {"limit": 64 << 20}, "pids": {"limit": 16}},
+        },
+    }
+
+
+# --------------------------------------------------------------------------- the finding, kept
+
+
+def _kept(places: Places, present: list[Runtime]) -> dict[str, str]:
+    try:
+        finding = json.loads(places.runtime_finding.read_text())
+        if (finding["boot"], finding["programs"]) != (boot_id(), _programs(present)):
+            return {}
+        fresh = time.time() - finding["at"] < _TRUST
+        return {name: reason for name, reason in finding["reasons"].items() if fresh or not reason}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _keep(places: Places, present: list[Runtime], reasons: dict[str, str]) -> None:
+    finding = {"boot": boot_id(), "programs": _programs(present), "reasons": reasons, "at": time.time()}
+    aside = places.runtime_finding.with_suffix(f".{os.getpid()}")
+    aside.write_text(json.dumps(finding))
+    aside.rename(places.runtime_finding)
+
+
+def _programs(present: list[Runtime]) -> dict[str, list[int]]:
+    """Changes when a program is installed, upgraded or removed."""
+    status = {runtime.name: os.stat(runtime.path) for runtime in present}
+    return {name: [each.st_ino, each.st_mtime_ns, each.st_size] for name, each in status.items()}
