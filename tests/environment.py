@@ -45,6 +45,9 @@ def isolate(directory: Path) -> None:
     os.environ["SLIPWAY_HOSTS"] = "localhost,127.0.0.1,[::1],testserver"
     for part in ("data/platform/keys", "data/platform/tmp", "data/node", "run"):
         (directory / part).mkdir(parents=True, exist_ok=True)
+    secret = directory / "data/platform/keys/django"
+    if not secret.exists():
+        secret.write_text("secret-of-the-tests-" * 4, encoding="ascii")
 
 
 isolate(scratch())

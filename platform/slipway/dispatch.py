@@ -68,10 +68,20 @@ class CeleryRoad:
             node_public_key=sealing.parse_node_key(node.public_key),
             signing_key=_signing_key(keys.signing_key_file()),
         )
-        app = self._producer()
+        # kombu's, for whatever the client library of the broker raises; imported as late as Celery itself.
+        from kombu.exceptions import OperationalError
+
         try:
-            app.send_task(TASK, args=[envelope], queue=f"node.{node.name}", ignore_result=True, retry=False)
-        except app.connection_for_write().connection_errors as error:
+            # The default exchange needs no binding kept in Redis: an emptied Redis does not stop it.
+            self._producer().send_task(
+                TASK,
+                args=[envelope],
+                exchange="",
+                routing_key=f"node.{node.name}",
+                ignore_result=True,
+                retry=False,
+            )
+        except OperationalError as error:
             raise ConnectionError(f"The broker does not answer: {error}") from error
 
     def _producer(self) -> Celery:
@@ -91,13 +101,13 @@ def _make_producer() -> Celery:
 
 
 def producer_settings(redis_url: str, instance: str) -> dict[str, Any]:
-    """Celery's settings on this side; queue names and prefix are those of ``workers.app``."""
+    """Celery's settings on this side; prefix and queue names as in docs/architecture.md, 3."""
     url = redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix:") else redis_url
     return {
         "broker_url": url,
         "broker_connection_timeout": 2,
         "broker_transport_options": {
-            "global_keyprefix": f"{instance}:",
+            "global_keyprefix": f"{instance}:celery:",
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
         },
@@ -105,7 +115,6 @@ def producer_settings(redis_url: str, instance: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_create_missing_queues": True,
     }
 
 

@@ -16,7 +16,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_SWITCH = {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}
+_SWITCH = {
+    "on": True,
+    "1": True,
+    "true": True,
+    "yes": True,
+    "off": False,
+    "0": False,
+    "false": False,
+    "no": False,
+}
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     # FULL, not NORMAL: nodes forget events once they were applied, so a commit must survive power loss.
@@ -72,7 +81,9 @@ def network(name: str, default: str) -> IPv4Network:
     try:
         parsed = IPv4Network(value)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
-        raise ImproperlyConfigured(f"{name}={value}: {error}; a network such as {default} is needed.") from error
+        raise ImproperlyConfigured(
+            f"{name}={value}: {error}; a network such as {default} is needed."
+        ) from error
     if parsed.prefixlen > 24:
         raise ImproperlyConfigured(f"{name}={value}: at least a /24 is needed, one per project.")
     return parsed
@@ -81,7 +92,9 @@ def network(name: str, default: str) -> IPv4Network:
 def redis_url(name: str, default: str) -> str:
     value = text(name, default)
     if urlsplit(value).scheme not in ("unix", "redis", "rediss"):
-        raise ImproperlyConfigured(f"{name}={value}: unix:///path, redis://host:port/0 or rediss://… is needed.")
+        raise ImproperlyConfigured(
+            f"{name}={value}: unix:///path, redis://host:port/0 or rediss://… is needed."
+        )
     return value
 
 

@@ -70,8 +70,6 @@ async def send(hints: Iterable[Hint]) -> None:
     try:
         for hint in hints:
             await layer.group_send(hint.group, hint.message)
-    except OSError as error:  # redis' own errors of connection are no OSErrors
-        log.warning("hints_not_sent", error=str(error))
     except Exception as error:  # noqa: BLE001 - a hint must never fail what it tells of
         log.warning("hints_not_sent", error=repr(error))
 
@@ -82,10 +80,10 @@ class Subscription:
     def __init__(self) -> None:
         self._arrived = asyncio.Event()
 
-    async def wait(self, timeout: float) -> bool:
-        """True when there was a hint since the last call, False after ``timeout`` seconds without."""
+    async def wait(self, patience: float) -> bool:
+        """True when there was a hint since the last call, False after ``patience`` seconds without."""
         try:
-            await asyncio.wait_for(self._arrived.wait(), timeout)
+            await asyncio.wait_for(self._arrived.wait(), patience)
         except TimeoutError:
             return False
         self._arrived.clear()
@@ -144,14 +142,15 @@ async def _keep_warm(layer: Any) -> None:
 
 
 async def wait_for(
-    look: Callable[[], Awaitable[T | None]], *groups: str, timeout: float | None, poll: float = POLL_SECONDS
+    look: Callable[[], Awaitable[T | None]], *groups: str, patience: float | None, poll: float = POLL_SECONDS
 ) -> T | None:
-    """The first answer of ``look`` that is not None; None after ``timeout`` seconds.
+    """The first answer of ``look`` that is not None; None after ``patience`` seconds
+    (None: never).
 
     Subscribes first, then looks, then looks again at each hint and every ``poll`` seconds: nothing that
     happens in between is missed.
     """
-    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+    deadline = None if patience is None else asyncio.get_running_loop().time() + patience
     async with subscribe(*groups) as subscription:
         while True:
             answer = await look()

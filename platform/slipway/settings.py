@@ -109,9 +109,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": environment.database(
-        "SLIPWAY_DATABASE_URL", f"sqlite://{SLIPWAY_PLATFORM_DATA}/db.sqlite3"
-    )
+    "default": environment.database("SLIPWAY_DATABASE_URL", f"sqlite://{SLIPWAY_PLATFORM_DATA}/db.sqlite3")
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

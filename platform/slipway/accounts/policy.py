@@ -62,5 +62,5 @@ def require(actor: Actor, action: Action, subject: Scoped) -> None:
     if can(actor, action, subject):
         return
     if action is Action.READ or not can(actor, Action.READ, subject):
-        raise NotFound()
+        raise NotFound
     raise NotAllowed(f"Your role or token does not allow this here ({action.value} is needed).")

@@ -36,7 +36,9 @@ LAST_USED_STEP = timedelta(seconds=60)
 """How exact ``last_used_at`` is: a write per request would cost more than it tells."""
 
 
-def create_user(actor: Actor, username: str, password: str, *, email: str = "", is_staff: bool = False) -> User:
+def create_user(
+    actor: Actor, username: str, password: str, *, email: str = "", is_staff: bool = False
+) -> User:
     """Administrators only. Raise ``NameTaken``, ``InvalidName``, ``InvalidRequest`` (password)."""
     if not actor.is_administrator or actor.token is not None:
         raise NotAllowed("Only an administrator, signed in, makes accounts.")
@@ -54,7 +56,9 @@ def create_user(actor: Actor, username: str, password: str, *, email: str = "", 
         with transaction.atomic():
             user.save()
     except IntegrityError as error:
-        raise NameTaken(f"An account with the name {username!r} or this e-mail exists.", name=username) from error
+        raise NameTaken(
+            f"An account with the name {username!r} or this e-mail exists.", name=username
+        ) from error
     return user
 
 
@@ -179,7 +183,7 @@ def revoke_token(actor: Actor, token: Token) -> None:
     """From now on the token opens nothing; safe to repeat. Raise ``NotFound`` for other people's."""
     own = actor.user is not None and token.user_id == actor.user.id
     if not own and not actor.is_administrator:
-        raise NotFound()
+        raise NotFound
     if actor.token is not None and actor.token.pk != token.pk:
         # The check of reach: a token may always withdraw itself.
         _require_narrower(actor.token, token.scopes, token.project)

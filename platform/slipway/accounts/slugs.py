@@ -8,10 +8,11 @@ from slipway.accounts.errors import InvalidName
 
 MAX_LENGTH = 30
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = frozenset(
-    "accounts admin api assets auth console docs healthz help internal library login logout me metrics "
-    "new projects readyz root settings slipway static status system teams tokens v1 v2 ws www".split()
+_RESERVED = (
+    "accounts admin api assets auth console docs healthz help internal library login logout me "
+    "metrics new projects readyz root settings slipway static status system teams tokens v1 v2 ws www"
 )
+RESERVED = frozenset(_RESERVED.split())
 
 
 def parse_slug(text: str, *, what: str, allow_reserved: bool = False) -> str:

@@ -11,9 +11,7 @@ from slipway.ids import Row
 
 class Entry(Row):
     at = models.DateTimeField(default=timezone.now, editable=False)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     actor = models.CharField(max_length=200)
     """As it was called then: the user's name, with the token's prefix if one was used."""
     action = models.CharField(max_length=60)

@@ -68,7 +68,9 @@ def bake_image(actor: Actor, recipe: str, *, repository: str | None = None, tag:
     Raise ``NoSuchRecipe``, ``NotAllowed``, ``NotFound`` (no library yet), ``NoNode``.
     """
     if recipe not in RECIPES:
-        raise NoSuchRecipe(f"There is no recipe {recipe[:60]!r}; known are {', '.join(RECIPES)}.", recipe=recipe[:60])
+        raise NoSuchRecipe(
+            f"There is no recipe {recipe[:60]!r}; known are {', '.join(RECIPES)}.", recipe=recipe[:60]
+        )
     library = find_library()
     if library is None:
         raise NotFound("There is no library yet. Run `manage.py ensure_library`.")
@@ -118,7 +120,9 @@ def parse_name(repository: str, tag: str | None) -> Reference:
     text = f"{repository}:{tag}" if tag else repository
     reference = Reference.parse(text)
     if reference.digest is not None:
-        raise InvalidReference(f"{text[:160]!r}: a name with a tag is needed, no digest.", reference=text[:160])
+        raise InvalidReference(
+            f"{text[:160]!r}: a name with a tag is needed, no digest.", reference=text[:160]
+        )
     return reference
 
 

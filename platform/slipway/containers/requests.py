@@ -109,7 +109,9 @@ def _check_labels(labels: dict[str, str]) -> None:
 def _check_place(request: ContainerRequest) -> None:
     directory = request.working_dir
     if directory is not None and (not directory.startswith("/") or _size(directory, "working_dir") > 4096):
-        raise InvalidSpec("working_dir: an absolute path of at most 4095 bytes is needed.", field="working_dir")
+        raise InvalidSpec(
+            "working_dir: an absolute path of at most 4095 bytes is needed.", field="working_dir"
+        )
     if request.user is not None and not (_USER.fullmatch(request.user) and _ids_fit(request.user)):
         raise InvalidSpec(
             f"user: {request.user[:60]!r} is neither a name nor a number up to 65535, with an optional "
@@ -160,7 +162,9 @@ def limits(request: ContainerRequest, project: Project) -> Limits:
         memory_bytes=_limit(
             "memory_bytes", request.memory_bytes, usual.memory_bytes, MEMORY_MIN, project.memory_bytes_max
         ),
-        cpu_millis=_limit("cpu_millis", request.cpu_millis, usual.cpu_millis, CPU_MIN, project.cpu_millis_max),
+        cpu_millis=_limit(
+            "cpu_millis", request.cpu_millis, usual.cpu_millis, CPU_MIN, project.cpu_millis_max
+        ),
         pids=_limit("pids", request.pids, usual.pids, 1, project.pids_max),
     )
 

@@ -53,14 +53,18 @@ def create_container(actor: Actor, project: Project, request: ContainerRequest) 
         except IntegrityError:
             if not Container.objects.filter(project=project, name=name, removed_at=None).exists():
                 raise
-    raise NameTaken(f"{project.path} has a container {name!r} already; remove it or choose another.", name=name)
+    raise NameTaken(
+        f"{project.path} has a container {name!r} already; remove it or choose another.", name=name
+    )
 
 
 def _insert(actor: Actor, container: Container, *, start: bool) -> Container:
     image = container.image
     # Held until the commit, so that the image is not withdrawn under a container being made from it.
     if image is None or not Image.objects.select_for_update().filter(pk=image.pk, withdrawn=False).exists():
-        raise NoSuchImage(f"The image {container.image_name!r} was removed just now.", image=container.image_name)
+        raise NoSuchImage(
+            f"The image {container.image_name!r} was removed just now.", image=container.image_name
+        )
     container.node = ensure_home(container.project)
     container.created_by_name = actor.label
     if start:

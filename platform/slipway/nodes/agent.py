@@ -106,7 +106,9 @@ async def logs(
     if tail is not None:
         query["tail"] = str(tail)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-    async with _request("GET", node, f"/v1/containers/{container}/logs", params=query, timeout=timeout) as answer:
+    async with _request(
+        "GET", node, f"/v1/containers/{container}/logs", params=query, timeout=timeout
+    ) as answer:
         async for line in answer.content:
             yield line
 
@@ -159,7 +161,9 @@ async def close() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _request(method: str, node: Node, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _request(
+    method: str, node: Node, path: str, **options: Any
+) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with _session().request(method, path, **options) as answer:
             if answer.status >= 400:
@@ -167,7 +171,8 @@ async def _request(method: str, node: Node, path: str, **options: Any) -> AsyncI
             yield answer
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise NodeUnreachable(
-            f"The agent of node {node.name!r} does not answer; is it running? ({error or type(error).__name__})",
+            f"The agent of node {node.name!r} does not answer; is it running? "
+            f"({error or type(error).__name__})",
             node=node.name,
         ) from error
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from slipway.accounts.actors import Actor
+from slipway.accounts.actors import OPERATOR, Actor
 from slipway.accounts.errors import NameTaken
 from slipway.accounts.models import Team
 from slipway.accounts.policy import Action, require
+from slipway.accounts.services import create_team
 from slipway.accounts.slugs import parse_slug
 from slipway.audit.services import record
 from slipway.projects.errors import AddressPlanFull
@@ -17,9 +18,7 @@ from slipway.projects.models import Project, project_capacity
 _ATTEMPTS = 20
 
 
-def create_project(
-    actor: Actor, team: Team, slug: str, name: str = "", *, library: bool = False
-) -> Project:
+def create_project(actor: Actor, team: Team, slug: str, name: str = "", *, library: bool = False) -> Project:
     """A project with a uid range and a subnet of its own.
 
     Raise ``NotFound``, ``NotAllowed``, ``InvalidName``, ``NameTaken``, ``AddressPlanFull``.
@@ -51,3 +50,25 @@ def _next_index() -> int:
             capacity=project_capacity(),
         )
     return index
+
+
+def ensure_project(actor: Actor, team_slug: str, slug: str) -> Project:
+    """The project ``team_slug/slug``, made with its team where missing; for set-up and its commands.
+
+    Raise what ``create_team`` and ``create_project`` do.
+    """
+    team = Team.objects.filter(slug=team_slug).first() or create_team(actor, team_slug, allow_reserved=True)
+    project = Project.objects.select_related("team", "node").filter(team=team, slug=slug).first()
+    return project or create_project(actor, team, slug)
+
+
+def ensure_library() -> Project:
+    """The project ``library/library``; safe to repeat. Raise ``AddressPlanFull``."""
+    found = Project.objects.select_related("team", "node").filter(library=True).first()
+    if found is not None:
+        return found
+    slug = "library"
+    team = Team.objects.filter(slug=slug).first() or create_team(
+        OPERATOR, slug, "Library", allow_reserved=True
+    )
+    return create_project(OPERATOR, team, slug, "Library", library=True)

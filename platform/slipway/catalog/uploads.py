@@ -1,0 +1,91 @@
+"""An archive on its way in: from the request's body to the node's agent, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.message import Message
+
+from slipway.bodies import Body, ClientGone
+from slipway.errors import FieldError, InvalidFields, UnsupportedMediaType
+from slipway.multipart import Form, parse_boundary, read_form
+from slipway.nodes import agent
+from slipway.nodes.models import Node
+from workers.errors import InvalidArchive, SlipwayError
+
+ARCHIVE_TYPES = frozenset(
+    {
+        "application/x-tar",
+        "application/tar",
+        "application/gzip",
+        "application/x-gzip",
+        "application/zstd",
+        "application/x-zstd",
+        "application/octet-stream",
+    }
+)
+PART = "archive"
+FIELDS = ("name", "tag", "change")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The bytes to come, and the fields a form gave before them."""
+
+    chunks: AsyncIterator[bytes]
+    fields: dict[str, list[str]]
+
+
+async def open_archive(body: Body) -> Archive:
+    """Raise ``UnsupportedMediaType``, ``MalformedBody`` or ``InvalidFields``."""
+    kind = _media_type(body.content_type)
+    if kind == "multipart/form-data":
+        form: Form = await read_form(body.chunks(), parse_boundary(body.content_type), PART)
+        unknown = sorted(form.fields.keys() - set(FIELDS))
+        if unknown:
+            known = ", ".join((*FIELDS, PART))
+            raise InvalidFields(
+                [FieldError(name, f"No such field. Known here: {known}.") for name in unknown]
+            )
+        return Archive(form.archive, form.fields)
+    if kind not in ARCHIVE_TYPES:
+        raise UnsupportedMediaType(
+            f"Content-Type {kind or 'missing'}: send application/x-tar (plain, gzip or zstd), or "
+            f"multipart/form-data with the part {PART!r}.",
+            media_type=kind,
+        )
+    return Archive(body.chunks(), {})
+
+
+def _media_type(header: str) -> str:
+    message = Message()
+    message["content-type"] = header or "none/none"
+    kind = message.get_content_type()
+    return "" if kind == "none/none" else kind
+
+
+async def hand_over(archive: Archive, node: Node) -> agent.Upload:
+    """Stream ``archive`` to the node's agent; nothing is kept here.
+
+    Raise ``ClientGone``, what the body's reader raises, ``InvalidArchive`` for an empty one, and what the
+    agent says (``NoSpace`` …).
+    """
+    fault: list[BaseException] = []
+
+    async def guarded() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in archive.chunks:
+                yield chunk
+        except (ClientGone, SlipwayError) as error:
+            # The HTTP client reports any failure in here as a broken connection; the cause is ours to tell.
+            fault.append(error)
+            raise
+
+    try:
+        upload = await agent.upload(node, guarded())
+    except SlipwayError as error:
+        raise (fault[0] if fault else error) from error
+    if upload.size == 0:
+        await agent.drop_upload(node, upload.digest)
+        raise InvalidArchive("Body: the archive is empty. curl needs --data-binary @file, or -T file.")
+    return upload
