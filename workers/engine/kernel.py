@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from workers.errors import KernelTooOld, NodeError
 
@@ -240,10 +240,10 @@ class LinuxKernel:
         # `unshare` is done.
         command = ["unshare", "--user", "--", "cat"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-            assert holder.stdin is not None and holder.stdout is not None
-            holder.stdin.write(b"\n")
-            holder.stdin.flush()
-            if not holder.stdout.readline():
+            question, answer = cast(IO[bytes], holder.stdin), cast(IO[bytes], holder.stdout)
+            question.write(b"\n")
+            question.flush()
+            if not answer.readline():
                 raise KernelTooOld(
                     "A user namespace could not be made; check user.max_user_namespaces and the kernel",
                     uid_base=uid_base,

@@ -1,0 +1,260 @@
+"""Layers on disk: one directory per diffID, unpacked once, shared by every image that may use it.
+
+A layer gets its name only after its bytes were hashed here. Whoever works with layers holds a
+``lease``; the sweep waits for nobody and simply does not happen while one is held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import workers
+from workers.content import no_space, sync_directory
+from workers.engine.compression import HashingReader, decompressed
+from workers.engine.extract import OPAQUE
+from workers.engine.places import Places
+from workers.engine.trees import remove_tree
+from workers.errors import DigestMismatch, InvalidArchive, NodeError, SlipwayError
+from workers.messages import LayerFacts
+from workers.oci.digest import Digest
+
+_ROOT = str(Path(workers.__file__).parent.parent)
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from workers.engine.extract import main; main(*sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """What one layer may unpack to; a few kilobytes can claim any size."""
+
+    unpacked_bytes: int = 32 << 30
+    entries: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A verified layer that has no name yet: ``keep`` or ``discard`` it."""
+
+    facts: LayerFacts
+    directory: Path | None
+    """None when the node had the layer already and the bytes were only hashed."""
+    skipped: tuple[str, ...] = ()
+    """Device nodes that were left out."""
+
+
+# --------------------------------------------------------------------------- leases
+
+
+@contextmanager
+def lease(places: Places) -> Iterator[None]:
+    """While it is held, no layer is swept. Any number of holders."""
+    with _locked(places.layers, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def sweeping(places: Places) -> Iterator[bool]:
+    """Yield whether we are alone; while we are, leases wait."""
+    try:
+        with _locked(places.layers, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield True
+    except BlockingIOError:
+        yield False
+
+
+@contextmanager
+def _locked(directory: Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# --------------------------------------------------------------------------- unpacking
+
+
+def unpack(
+    places: Places,
+    source: BinaryIO,
+    *,
+    expected: Digest | None = None,
+    claimed: Digest | None = None,
+    limits: ArchiveLimits = ArchiveLimits(),
+    strict: bool = False,
+    seen: Callable[[int], None] | None = None,
+) -> Unpacked:
+    """Unpack the layer blob ``source`` aside, hashing blob and content; call under a ``lease``.
+
+    ``expected`` is the blob's digest, ``claimed`` the diffID an image claims for it: ``DigestMismatch``
+    unless both hold. ``InvalidArchive`` and ``NoSpace`` leave nothing behind. With ``strict`` the tar
+    must have its end mark: for archives no digest vouches for.
+    """
+    reader = HashingReader(source, expected.algorithm if expected else "sha256", seen)
+    present = claimed is not None and places.layer(str(claimed)).is_dir()
+    directory = None if present else _aside(places)
+    try:
+        size, diff_id, skipped = _pour(reader, directory, limits, strict, claimed)
+        digest = _verified(reader, expected)
+        if claimed is not None and diff_id != claimed:
+            raise DigestMismatch(
+                f"Layer {digest} unpacks to {diff_id}, not to {claimed} as the image's config claims",
+                layer=str(digest),
+                expected=str(claimed),
+                actual=str(diff_id),
+            )
+    except BaseException as error:
+        if directory is not None:
+            remove_tree(directory)
+        if isinstance(error, InvalidArchive):
+            _verified(reader, expected)  # bytes that are not the promised ones explain everything else
+        raise
+    return Unpacked(LayerFacts(str(digest), str(diff_id), reader.size, size), directory, skipped)
+
+
+def keep(places: Places, layer: Unpacked) -> None:
+    """Give the layer its name; the caller has synced the filesystem. Equal layers are one."""
+    if layer.directory is None:
+        return
+    target = places.layer(layer.facts.diff_id)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        layer.directory.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        remove_tree(layer.directory)  # somebody else unpacked it meanwhile
+    sync_directory(target.parent)
+
+
+def discard(layer: Unpacked) -> None:
+    """Repeatable; without effect after ``keep``."""
+    if layer.directory is not None:
+        remove_tree(layer.directory)
+
+
+def is_opaque(directory: Path) -> bool:
+    """Whether nothing from below shines through ``directory``."""
+    try:
+        return os.getxattr(directory, OPAQUE) == b"y"
+    except OSError:
+        return False
+
+
+def _aside(places: Places) -> Path:
+    directory = places.layer_ingest / secrets.token_hex(16)
+    directory.mkdir()
+    directory.chmod(0o755)
+    return directory
+
+
+def _verified(reader: HashingReader, expected: Digest | None) -> Digest:
+    actual = reader.drain()
+    if expected is not None and actual != expected:
+        raise DigestMismatch(
+            f"Layer {expected} has other bytes than its digest says: they hash to {actual}",
+            layer=str(expected),
+            expected=str(expected),
+            actual=str(actual),
+        )
+    return actual
+
+
+def _pour(
+    reader: HashingReader, directory: Path | None, limits: ArchiveLimits, strict: bool, claimed: Digest | None
+) -> tuple[int, Digest, tuple[str, ...]]:
+    """Decompress, hash, and feed the extractor; size and diffID of the content, and what was left out."""
+    content = hashlib.new(claimed.algorithm if claimed else "sha256")
+    size = 0
+    extractor = _Extractor(directory, limits, strict) if directory is not None else None
+    try:
+        for piece in decompressed(reader):
+            size += len(piece)
+            if size > limits.unpacked_bytes:
+                raise InvalidArchive(
+                    f"The layer unpacks to more than {limits.unpacked_bytes} bytes",
+                    limit=limits.unpacked_bytes,
+                )
+            content.update(piece)
+            if extractor is not None:
+                extractor.feed(piece)
+        skipped = extractor.finish() if extractor is not None else ()
+    finally:
+        if extractor is not None:
+            extractor.close()
+    return size, Digest(content.name, content.hexdigest()), skipped
+
+
+class _Extractor:
+    """The chrooted process of ``workers.engine.extract``."""
+
+    def __init__(self, target: Path, limits: ArchiveLimits, strict: bool) -> None:
+        self._target = target
+        arguments = [
+            _ROOT,
+            os.fspath(target.resolve()),
+            str(limits.entries),
+            "strict" if strict else "lenient",
+        ]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", "-c", _START, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env={},
+            bufsize=0,
+            pipesize=1 << 20,
+        )
+        self._input = cast(IO[bytes], self._process.stdin)
+
+    def feed(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        try:
+            while view:
+                view = view[self._input.write(view) :]
+        except BrokenPipeError:
+            self.finish()  # it gave up before the end, and says why
+            raise NodeError("The extractor stopped reading without an error") from None
+
+    def finish(self) -> tuple[str, ...]:
+        """What was left out; raise what the extractor says went wrong."""
+        self._input.close()
+        output, complaints = (cast(IO[bytes], each).read().decode() for each in
+                              (self._process.stdout, self._process.stderr))  # fmt: skip
+        self._process.wait()
+        lines = output.splitlines()
+        verdict, _, rest = (lines[-1] if lines else "").partition(" ")
+        if verdict == "done":
+            return tuple(line.removeprefix("skipped ") for line in lines[:-1])
+        raise self._failure(verdict, rest, complaints)
+
+    def _failure(self, verdict: str, rest: str, complaints: str) -> SlipwayError:
+        if verdict == "bad":
+            return InvalidArchive(f"The layer cannot be unpacked: {rest}")
+        if verdict == "space":
+            return no_space(self._target)
+        why = rest or complaints.strip()[-400:] or f"it ended with status {self._process.returncode}"
+        return NodeError(f"The extractor failed in {self._target}: {why}")
+
+    def close(self) -> None:
+        """The process has ended. Repeatable."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
