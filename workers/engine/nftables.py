@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import threading
+import weakref
 from dataclasses import dataclass
 
 from workers.errors import NetworkFailed
@@ -39,12 +40,12 @@ class Nftables:
         self._library.nft_ctx_buffer_error(self._context)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
         self._socket.bind((0, 0))
+        self._release = weakref.finalize(self, _release, self._library, self._context, self._socket)
 
     def close(self) -> None:
+        """Also done when nobody refers to this any more."""
         with self._lock:
-            self._library.nft_ctx_free(self._context)
-            self._context = ctypes.c_void_p(None)
-            self._socket.close()
+            self._release()
 
     def run(self, commands: str) -> str:
         """Carry out commands as one transaction and return what they print.
@@ -94,6 +95,11 @@ def decode_generation(answer: bytes) -> int:
     if kind != _GENERATION_ID or length != 8:
         raise NetworkFailed("The kernel does not know nf_tables; load the module nf_tables")
     return int(struct.unpack_from(">I", answer, 24)[0])
+
+
+def _release(library: ctypes.CDLL, context: ctypes.c_void_p, generations: socket.socket) -> None:
+    library.nft_ctx_free(context)
+    generations.close()
 
 
 def _first_line(complaint: bytes) -> str:
