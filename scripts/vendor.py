@@ -18,7 +18,6 @@ VENDOR = ROOT / "static" / "vendor"
 FILES = {
     "tabler.css": "@tabler/core/dist/css/tabler.min.css",
     "htmx.js": "htmx.org/dist/htmx.min.js",
-    "alpine.js": "@alpinejs/csp/dist/module.esm.min.js",
 }
 # For the browser tests only; not served in production because nothing links to it.
 TEST_FILES = {"axe.js": "axe-core/axe.min.js"}

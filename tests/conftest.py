@@ -38,7 +38,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     left = leftovers.difference(config.stash[_BEFORE], leftovers.survey())
     config.stash[_LEFT] = left
-    if left and os.environ.get("SLIPWAY_TEST_LEFTOVERS") == "fail" and session.exitstatus == pytest.ExitCode.OK:
+    if (
+        left
+        and os.environ.get("SLIPWAY_TEST_LEFTOVERS") == "fail"
+        and session.exitstatus == pytest.ExitCode.OK
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -52,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[stacks.RunningStack]:
-    """A complete process set of its own: instance, data, run directory, port, subnets and an administrator."""
+    """A complete process set with its own instance, data, run directory, port, subnets, administrator."""
     running = stacks.start()
     yield running
     running.stop()

@@ -90,7 +90,13 @@ def start(variables: Mapping[str, str] | None = None, *arguments: str) -> Runnin
     report = Path(variables["SLIPWAY_DATA"]).parent / "report.json"
     command = [sys.executable, "scripts/up.py", "--detach", "--no-proof", "--report", str(report), *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=dict(variables), capture_output=True, text=True, timeout=START_SECONDS, check=False
+        command,
+        cwd=ROOT,
+        env=dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError(f"The process set did not come up:\n{done.stdout}\n{done.stderr}")

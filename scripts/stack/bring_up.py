@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from stack import directories, hybrid, identity, pidfiles, programs
 from stack.platform_commands import PlatformCommands, StepFailed, wait_until
-from stack.settings import ROOT, Stack
+from stack.settings import Stack
 from stack.supervisor import Program, Supervisor, tail
-from stack.terminal import Terminal
+from stack.terminal import Step, Terminal
 
 READY_SECONDS = 30.0
-BUSYBOX_SECONDS = 300.0
+ADMINISTRATOR = "admin"
+BASE_IMAGE = "busybox"
+BACKGROUND_IMAGE = "debian"
+PLAYGROUND = f"{ADMINISTRATOR}/playground"
+"""Team and project that the proof makes and leaves for the administrator to use."""
 
 
 @dataclass
@@ -27,16 +29,18 @@ class BringUp:
     terminal: Terminal
     supervisor: Supervisor
     environ: Mapping[str, str]
-    administrator: dict[str, str] = field(default_factory=dict)
-    """Name and password, when this start made the account; the password is kept nowhere."""
+    password: str = ""
+    """Of the administrator, when this start made the account; it is kept nowhere."""
+    commands: PlatformCommands = field(init=False)
 
-    def run(self) -> None:
+    def run(self, *, proof: bool) -> None:
         self._tidy()
         user = self._user()
         directories.prepare(self.stack, user)
+        pidfiles.write(self.stack.pids / "supervisor", os.getpid())
         self.commands = PlatformCommands(self.stack, user)
         self._start(programs.redis(self.stack, user))
-        self._prepare_platform()
+        self._prepare()
         for program in (
             programs.agent(self.stack),
             programs.worker(self.stack),
@@ -44,6 +48,10 @@ class BringUp:
             programs.web(self.stack, user),
         ):
             self._start(program)
+        self._images(background=proof)
+        if proof:
+            self._prove()
+        self._welcome()
 
     # ------------------------------------------------------------------ before anything runs
 
@@ -80,33 +88,58 @@ class BringUp:
         log = self.stack.logs / f"{name}.log"
         return "\n".join([f"The end of {log}:", *(f"    {line}" for line in tail(log, 15))])
 
-    # ------------------------------------------------------------------ the platform
+    # ------------------------------------------------------------------ the platform's own commands
 
-    def _prepare_platform(self) -> None:
-        with self.terminal.step("Preparing the database, keys and static files"):
-            self.commands.run("prepare", *self._static_stamp())
-        with self.terminal.step("Registering this node") as step:
-            step.detail = self.stack.node
-            self._register_node()
-        with self.terminal.step("Looking for an administrator") as step:
-            made = json.loads(self.commands.run("create_admin", "--if-none", "--json"))
-            if made:
-                self.administrator = made
-                step.title = f"Made the administrator {made['username']}"
-            else:
-                step.title = "There is an administrator"
+    def _prepare(self) -> None:
+        with self.terminal.step("Preparing keys, database and static files") as step:
+            said = self.commands.run("prepare", "--admin")
+            self.commands.as_root().run("register_node")
+            step.title = "Keys, database and static files are ready; this machine is a node"
+        if found := re.search(r"^Password:\s+(\S+)$", said, re.MULTILINE):
+            self.password = found[1]
 
-    def _static_stamp(self) -> tuple[str, ...]:
-        return ()
+    def _images(self, *, background: bool) -> None:
+        with self.terminal.step(f"Making the image {BASE_IMAGE} from Debian's package") as step:
+            self.commands.run("bake_image", BASE_IMAGE, "--wait", heard=lambda line: _say(step, line))
+            step.title, step.detail = f"The image {BASE_IMAGE} is in the library", ""
+        if background:
+            said = self.commands.run("bake_image", BACKGROUND_IMAGE)
+            if said.startswith("Job"):
+                self.terminal.line(
+                    f"  · The image {BACKGROUND_IMAGE} is being made in the background: {said.strip()}"
+                )
 
-    def _register_node(self) -> None:
-        return None
+    def _prove(self) -> None:
+        with self.terminal.step("Running one container through the whole queue as proof") as step:
+            said = self.commands.run("run_proof", "--username", ADMINISTRATOR)
+            step.title = "One container ran through the whole queue"
+        for line in said.splitlines():
+            self.terminal.line(f"      {line}")
+
+    def _welcome(self) -> None:
+        lines = ["", f"  Slipway is ready: {self.stack.url}"]
+        if self.password:
+            lines += [f"  Sign in as {ADMINISTRATOR} with the password {self.password}",
+                      "  It is shown this once; `manage.py create_admin --reset` makes another."]  # fmt: skip
+        lines += [f"  Logs: {self.stack.logs}    Ctrl-C stops Slipway, containers go on.", ""]
+        self.terminal.line("\n".join(lines))
+
+    # ------------------------------------------------------------------ for tests and scripts
+
+    def report(self) -> dict[str, str]:
+        """How to use this instance, with a token of the administrator's that was made for it.
+
+        The password is empty unless this start made the account.
+        """
+        token = self.commands.run("create_token", ADMINISTRATOR, "--name", "report", "--scope", "admin")
+        return {
+            "url": self.stack.url,
+            "token": token.strip(),
+            "admin": ADMINISTRATOR,
+            "password": self.password,
+            "project": PLAYGROUND,
+        }
 
 
-def fingerprint(*names: str) -> str:
-    """Changes when one of the files does."""
-    digest = hashlib.sha256()
-    for name in names:
-        path = ROOT / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()
+def _say(step: Step, line: str) -> None:
+    step.detail = line.strip()

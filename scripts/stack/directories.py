@@ -16,7 +16,11 @@ def prepare(stack: Stack, user: str | None) -> None:
     _ensure(stack.logs, 0o750)
     _ensure(stack.pids, 0o755)
     # Redis binds its socket in a directory of its own: nobody but root may write into the run directory.
-    for owned, mode in ((stack.data / "platform", 0o700), (stack.data / "redis", 0o700), (stack.run / "redis", 0o711)):
+    for owned, mode in (
+        (stack.data / "platform", 0o700),
+        (stack.data / "redis", 0o700),
+        (stack.run / "redis", 0o711),
+    ):
         _ensure(owned, mode)
         hand_over(owned, user)
     for inner in ("keys", "tmp"):

@@ -1,4 +1,4 @@
-"""Who runs: ``<run>/pids/<name>`` holds a process's id and its start time, so that a recycled id is no match."""
+"""Who runs: ``<run>/pids/<name>`` holds a process id and its start time, so a recycled id is no match."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pwd
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from stack.settings import ROOT, Stack
-
-COMMAND_SECONDS = 600
 
 
 class StepFailed(Exception):
@@ -22,29 +22,51 @@ class PlatformCommands:
     stack: Stack
     user: str | None
 
-    def run(self, *arguments: str, input: str = "") -> str:
-        """What the command printed. Raise ``StepFailed`` with its last words when it fails."""
-        done = subprocess.run(
-            [str(self.stack.python), str(ROOT / "manage.py"), *arguments],
-            cwd=ROOT,
-            env=self.stack.environment() | {"HOME": str(self.stack.data / "platform")},
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-            **self._identity(),
-        )
-        if done.returncode != 0:
-            last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
-            raise StepFailed(f"`manage.py {arguments[0]}` failed:\n{last}")
-        return done.stdout
+    def as_root(self) -> PlatformCommands:
+        return replace(self, user=None)
+
+    def run(self, *arguments: str, heard: Callable[[str], None] = lambda _: None) -> str:
+        """What the command printed, line by line to ``heard`` as it comes.
+
+        Raise ``StepFailed`` with its last words when it fails.
+        """
+        with tempfile.TemporaryFile("w+") as complaints:
+            process = subprocess.Popen(
+                [str(self.stack.python), str(ROOT / "manage.py"), *arguments],
+                cwd=ROOT,
+                env=self.stack.environment() | {"HOME": str(self.stack.data / "platform")},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                **self._identity(),
+            )
+            said = _listen(process, heard)
+            if process.wait() != 0:
+                complaints.seek(0)
+                last = (complaints.read() or said).strip().splitlines()[-15:]
+                raise StepFailed("\n    ".join([f"`manage.py {arguments[0]}` failed:", *last]))
+        return said
 
     def _identity(self) -> dict[str, int | list[int]]:
         if self.user is None:
             return {}
         account = pwd.getpwnam(self.user)
         return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> str:
+    said = []
+    try:
+        with process.stdout or nullcontext(()) as output:
+            for line in output:
+                said.append(line)
+                heard(line)
+    except BaseException:  # interrupted: the command must not outlive us
+        process.terminate()
+        process.wait()
+        raise
+    return "".join(said)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, alive: Callable[[], bool]) -> bool:

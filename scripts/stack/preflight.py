@@ -14,6 +14,10 @@ from stack.settings import Stack
 
 MINIMUM_KERNEL = (5, 19)
 MINIMUM_FREE_BYTES = 1 << 30
+NO_ROOT = (
+    "Slipway needs root to mount file systems, make namespaces and write firewall rules. "
+    "Run it with sudo; web, observer and Redis then run as the user slipway all the same."
+)
 PROGRAMS = {
     "conmon": "conmon",
     "redis-server": "redis-server",
@@ -25,10 +29,7 @@ PROGRAMS = {
 def problems(stack: Stack) -> list[str]:
     """Sentences for people; empty when Slipway can start. Changes nothing."""
     if os.geteuid() != 0:
-        return [
-            "Slipway needs root to mount file systems, make namespaces and write firewall rules. "
-            "Run it with sudo; web, observer and Redis then run as the user slipway all the same."
-        ]
+        return [NO_ROOT]
     return [*_kernel(), *_programs(), *_space(stack), *_port(stack)]
 
 
@@ -46,7 +47,7 @@ def _programs() -> Iterator[str]:
     if not any(shutil.which(runtime, path=path) for runtime in ("crun", "runc")):
         missing.append("crun")
     if missing:
-        yield f"Not installed: {', '.join(missing)}. Run `make setup`, or apt-get install {' '.join(missing)}."
+        yield f"Not installed: {', '.join(missing)}. `make setup` installs them from Debian's packages."
 
 
 def _space(stack: Stack) -> Iterator[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from stack import cgroups, pidfiles
 from stack.readiness import Broker, agent_ready, web_ready
 from stack.settings import ROOT, Stack
@@ -34,7 +32,9 @@ def redis(stack: Stack, user: str | None) -> Program:
 
 def agent(stack: Stack) -> Program:
     argv = (str(stack.python), "-m", "workers.agent")
-    return Program("agent", argv, None, lambda: agent_ready(stack.agent_socket), lambda: _clear(stack, "agent"))
+    return Program(
+        "agent", argv, None, lambda: agent_ready(stack.agent_socket), lambda: _clear(stack, "agent")
+    )
 
 
 def worker(stack: Stack) -> Program:
@@ -71,4 +71,3 @@ def _clear(stack: Stack, name: str) -> None:
     group = cgroups.ensure(stack.instance, name)
     if group is not None:
         pidfiles.end(cgroups.members(group), grace=0.0)
-

@@ -56,7 +56,11 @@ def test_locks_name_no_host(name: str):
 def test_every_locked_package_is_pinned_and_hashed(name: str):
     requirements = re.sub(r"\\\n\s*", "", (ROOT / name).read_text()).splitlines()
     assert len(requirements) > 30
-    unpinned = [line[:60] for line in requirements if not re.match(r"[\w.\[\]-]+==\S+.*--hash=sha256:[0-9a-f]{64}", line)]
+    unpinned = [
+        line[:60]
+        for line in requirements
+        if not re.match(r"[\w.\[\]-]+==\S+.*--hash=sha256:[0-9a-f]{64}", line)
+    ]
     assert unpinned == []
 
 

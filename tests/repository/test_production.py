@@ -78,7 +78,9 @@ def test_the_dockerfile_copies_only_what_exists():
     made = {"package.json", "package-lock.json"}
     sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert sources
-    missing = [one for line in sources for one in line.split() if one not in made and not (ROOT / one).exists()]
+    missing = [
+        one for line in sources for one in line.split() if one not in made and not (ROOT / one).exists()
+    ]
     assert missing == []
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from stack import pidfiles
 
-
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
 
@@ -48,8 +47,6 @@ def test_a_torn_or_missing_file_speaks_of_nobody(tmp_path):
 
 
 def test_end_kills_what_ignores_a_polite_request(sleeper):
-    stubborn = sleeper(
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-    )
+    stubborn = sleeper("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP)
     pidfiles.end([stubborn.pid], grace=0.2)
     assert stubborn.wait(1) == -9

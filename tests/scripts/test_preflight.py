@@ -33,7 +33,9 @@ def test_an_old_kernel_is_told(monkeypatch):
     assert "5.10.0-28-amd64 is too old" in next(preflight._kernel())
 
 
-@pytest.mark.parametrize(("name", "value"), [("SLIPWAY_PORT", "http"), ("SLIPWAY_PORT", "70000"), ("SLIPWAY_DATA", "x")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("SLIPWAY_PORT", "http"), ("SLIPWAY_PORT", "70000"), ("SLIPWAY_DATA", "x")]
+)
 def test_a_variable_that_cannot_be_used_is_named(name, value):
     with pytest.raises(ValueError, match=f"{name}={value}"):
         read_stack({name: value})
