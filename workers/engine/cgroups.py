@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from workers.errors import RuntimeFailed
@@ -243,7 +243,7 @@ def _remove_tree(directory: Path) -> None:
         return
     except OSError:  # cgroups made inside the container, deepest first
         for inner, _, _ in os.walk(directory, topdown=False):
-            _retry(lambda inner=inner: os.rmdir(inner))
+            _retry(partial(os.rmdir, inner))
 
 
 def _retry(action: Callable[[], None], pauses: Iterable[float] = (0.001, 0.005, 0.02, 0.1)) -> None:

@@ -10,24 +10,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from workers.engine import bundles, launching, logs, records, snapshots
+from workers.engine import announcements, bundles, launching, logs, records, snapshots
 from workers.engine.cgroups import Usage
 from workers.engine.host import Emit, Engine
 from workers.engine.records import Outcome, Phase, Record, Stopping
-from workers.engine.runtime import conmon, process
+from workers.engine.runtime import conmon, oci, process
 from workers.engine.runtime.process import Process
 from workers.errors import NoSuchContainer, NotRunning, RuntimeFailed
 from workers.messages import (
-    ContainerExited,
     ContainerFacts,
-    ContainerFailed,
-    ContainerRemoved,
-    ContainerStarted,
     DropLogs,
-    Event,
     Failure,
     RemoveContainer,
     RunContainer,
@@ -59,18 +53,26 @@ class Running:
 def run(engine: Engine, command: RunContainer, emit: Emit) -> None:
     """Make the container run, once per generation: ``ContainerStarted``, or ``ContainerFailed`` and
     nothing of the attempt is left but the container's writable layer. Waits for a stop under way."""
-    while True:
-        with records.locked(engine.places, command.container):
-            record = _mended(engine, command.container, emit)
-            if record is not None and record.covers(command.generation):
-                return _repeat(record, emit)
-            if record is not None and record.phase is Phase.RUNNING:
-                record = _settled(engine, record, emit)
-            if record is None or record.phase is not Phase.RUNNING:
-                return _start(engine, command, record, emit)
-            if record.stopping is None:  # it runs as wished
-                return _carried_out(engine, replace(record, generation=command.generation), emit)
-        _await_end(record)
+    while (stopping := _try_run(engine, command, emit)) is not None:
+        _await_end(stopping)
+
+
+def _try_run(engine: Engine, command: RunContainer, emit: Emit) -> Record | None:
+    """None when it was carried out; the record when the container is being stopped."""
+    with records.locked(engine.places, command.container):
+        record = _mended(engine, command.container, emit)
+        if record is not None and record.covers(command.generation):
+            emit(announcements.event(record))
+            return None
+        if record is not None:
+            record = _settled(engine, record, emit)
+        if record is None or record.phase is not Phase.RUNNING:
+            _start(engine, command, record, emit)
+            return None
+        if record.stopping is None:  # it runs as wished
+            _carried_out(engine, replace(record, generation=command.generation), emit)
+            return None
+        return record
 
 
 def stop(engine: Engine, command: StopContainer, emit: Emit) -> None:
@@ -79,31 +81,39 @@ def stop(engine: Engine, command: StopContainer, emit: Emit) -> None:
     The lock is not held while waiting: a kill or a removal comes through. A container that does not
     run settles to how it last ended.
     """
+    record = _begin_stop(engine, command, emit)
+    if record is None:
+        return
+    _await_end(record)
+    with records.locked(engine.places, command.container):
+        latest = records.find(engine.places, command.container)
+        if latest is None or latest.covers(command.generation):
+            return  # removed, or started anew, while this waited
+        latest = replace(latest, generation=command.generation)
+        if latest.phase is Phase.RUNNING and latest.run == record.run:
+            _ended(engine, latest, emit)
+        else:
+            _carried_out(engine, latest, emit)
+
+
+def _begin_stop(engine: Engine, command: StopContainer, emit: Emit) -> Record | None:
+    """The record of a container that was sent its signal; None when there is nothing to stop."""
     with records.locked(engine.places, command.container):
         record = _mended(engine, command.container, emit)
         if record is not None and record.covers(command.generation):
-            return _repeat(record, emit)
+            emit(announcements.event(record))
+            return None
         if record is None:
-            record = Record(command.container, Phase.CREATED, 0, outcome=_unknown(command.container))
-        if record.phase is Phase.RUNNING:
-            record = _settled(engine, record, emit)
+            record = Record(command.container, Phase.CREATED, 0)
+        record = _settled(engine, record, emit)
         if record.phase is not Phase.RUNNING:
-            return _carried_out(engine, replace(record, generation=command.generation), emit)
+            _carried_out(engine, replace(record, generation=command.generation), emit)
+            return None
         deadline = time.time() + max(0.0, command.timeout)
         record = replace(record, stopping=Stopping(command.generation, deadline))
         records.write(engine.places, record)
         _signal(record, launching.stop_signal(engine, record))
-    _await_end(record)
-    with records.locked(engine.places, command.container):
-        latest = records.find(engine.places, command.container)
-        if latest is None or command.generation <= latest.generation:
-            return None
-        latest = replace(latest, generation=command.generation)
-        if latest.phase is Phase.RUNNING and latest.run == record.run:
-            if _settled(engine, latest, emit).phase is Phase.RUNNING:
-                raise RuntimeFailed(f"Container {command.container} survives SIGKILL", pid=_pid(record))
-            return None
-        return _carried_out(engine, latest, emit)
+        return record
 
 
 def remove(engine: Engine, command: RemoveContainer, emit: Emit) -> None:
@@ -111,22 +121,20 @@ def remove(engine: Engine, command: RemoveContainer, emit: Emit) -> None:
 
     The record becomes a tombstone, so that no late command brings the container back.
     """
-    places = engine.places
-    with records.locked(places, command.container):
-        record = _mended(engine, command.container, emit)
+    places, container = engine.places, command.container
+    with records.locked(places, container):
+        record = _mended(engine, container, emit)
         if record is not None and record.covers(command.generation):
-            return _repeat(record, emit)
+            emit(announcements.event(record))
+            return
         if record is not None and record.phase is Phase.RUNNING:
-            _signal(record, signal.SIGKILL)
-            _await_end(replace(record, stopping=Stopping(command.generation, time.time())))
-            if _settled(engine, record, emit).phase is Phase.RUNNING:
-                raise RuntimeFailed(f"Container {command.container} survives SIGKILL", pid=_pid(record))
+            _await_end(replace(record, stopping=Stopping(command.generation, 0)))
+            _ended(engine, record, emit)
         elif record is not None:
             launching.clean_up(engine, record)
-        snapshots.remove(engine.kernel, places, command.container)
+        snapshots.remove(engine.kernel, places, container)
         last_run = 0 if record is None else record.run
-        _carried_out(engine, Record(command.container, Phase.REMOVED, command.generation, last_run), emit)
-    return None
+        _carried_out(engine, Record(container, Phase.REMOVED, command.generation, last_run), emit)
 
 
 def drop_logs(engine: Engine, command: DropLogs) -> None:
@@ -167,7 +175,7 @@ def recover(engine: Engine, emit: Emit) -> None:
         with records.locked(engine.places, container):
             record = _mended(engine, container, emit)
             if record is None:  # its record was torn by a power loss: nothing of it can be alive
-                engine.runtime.forget(container)
+                oci.forget(engine.places, container)
                 snapshots.unmount(engine.kernel, engine.places, container)
                 bundles.remove(engine.kernel, engine.places, container)
                 records.forget(engine.places, container)
@@ -186,7 +194,7 @@ def running(engine: Engine) -> list[Running]:
 
 def inventory(engine: Engine) -> tuple[ContainerFacts, ...]:
     """Every container this node holds."""
-    return tuple(_facts(record) for record in _all(engine) if record.phase is not Phase.REMOVED)
+    return tuple(announcements.facts(record) for record in _all(engine) if record.phase is not Phase.REMOVED)
 
 
 def usage(engine: Engine, container: str) -> Usage:
@@ -307,44 +315,15 @@ def _exit_on_file(engine: Engine, record: Record) -> Outcome | None:
 
 def _carried_out(engine: Engine, record: Record, emit: Emit) -> Record:
     """Journal the state the record says, then put it on record."""
-    _repeat(record, emit)
+    emit(announcements.event(record))
     records.write(engine.places, record)
     return record
 
 
-def _repeat(record: Record, emit: Emit) -> None:
-    """Journal the event of the record's state, again if need be."""
-    emit(_event(record))
-
-
-def _event(record: Record) -> Event:
-    ends: dict[Phase, Callable[[Record], Event]] = {Phase.CREATED: _failed, Phase.EXITED: _exited}
-    if record.phase is Phase.REMOVED:
-        return ContainerRemoved(record.container, record.generation)
-    if record.phase in ends:
-        return ends[record.phase](record)
-    pid, at = _pid(record), record.started_at
-    return ContainerStarted(record.container, record.generation, record.run, pid, record.address, at)
-
-
-def _failed(record: Record) -> Event:
-    outcome = record.outcome
-    if outcome is None or outcome.cause is None:  # it was never tried: there is nothing to tell but that
-        return ContainerExited(record.container, record.generation, record.run, None, False, time.time())
-    return ContainerFailed(record.container, record.generation, record.run, outcome.cause, outcome.exit_code)
-
-
-def _exited(record: Record) -> Event:
-    outcome = record.outcome or Outcome(None, False, time.time())
-    return ContainerExited(
-        container=record.container,
-        generation=record.generation,
-        run=record.run,
-        exit_code=outcome.exit_code,
-        oom_killed=outcome.oom_killed,
-        finished_at=outcome.finished_at,
-        cause=outcome.cause,
-    )
+def _ended(engine: Engine, record: Record, emit: Emit) -> None:
+    """Settle a container whose init is gone."""
+    if _settled(engine, record, emit).phase is Phase.RUNNING:
+        raise RuntimeFailed(f"Container {record.container} survives SIGKILL", pid=record.pid)
 
 
 # --------------------------------------------------------------------------- ends and signals
@@ -358,7 +337,7 @@ def _await_end(record: Record) -> None:
     if not process.wait(record.init, max(0.0, deadline - time.time())):
         _signal(record, signal.SIGKILL)
         if not process.wait(record.init, _KILL_TIMEOUT):
-            raise RuntimeFailed(f"Container {record.container} survives SIGKILL", pid=_pid(record))
+            raise RuntimeFailed(f"Container {record.container} survives SIGKILL", pid=record.pid)
 
 
 def _signal(record: Record, number: int) -> bool:
@@ -377,18 +356,3 @@ def _running(engine: Engine, container: str) -> Record:
 def _all(engine: Engine) -> list[Record]:
     found = (records.find(engine.places, container) for container in records.containers(engine.places))
     return [record for record in found if record is not None]
-
-
-def _facts(record: Record) -> ContainerFacts:
-    state = "created" if record.phase is Phase.STARTING else str(record.phase)
-    code = record.outcome.exit_code if record.outcome is not None else None
-    return ContainerFacts(record.container, record.generation, record.run, state, code)
-
-
-def _pid(record: Record) -> int:
-    return 0 if record.init is None else record.init.pid
-
-
-def _unknown(container: str) -> Outcome:
-    cause = Failure("CONTAINER_UNKNOWN", f"This node never ran container {container}")
-    return Outcome(None, False, time.time(), cause)

@@ -101,7 +101,8 @@ def clean_up(engine: Engine, record: Record) -> None:
     places, container = engine.places, record.container
     if not record.lost:
         _end_processes(engine, record)
-    runtime_of(engine, record).forget(container)
+    # Its own `delete` would kill and remove the same cgroup once more, and cost 4 to 20 ms for that.
+    oci.forget(places, container)
     if record.cgroup:
         engine.cgroups.remove(record.cgroup)
     if record.command is not None:
@@ -117,7 +118,6 @@ def _end_processes(engine: Engine, record: Record) -> None:
     if shim is not None and not process.wait(shim, _SHIM_TIMEOUT):
         process.send(shim, signal.SIGKILL)
         process.wait(shim, _SHIM_TIMEOUT)
-    runtime_of(engine, record).delete(record.container)
 
 
 def runtime_of(engine: Engine, record: Record) -> Runtime:

@@ -74,6 +74,11 @@ class Record:
     outcome: Outcome | None = None
 
     @property
+    def pid(self) -> int:
+        """Of the container's init; 0 when none is known."""
+        return 0 if self.init is None else self.init.pid
+
+    @property
     def intended(self) -> int:
         """The generation its last start carries out."""
         return self.generation if self.command is None else self.command.generation

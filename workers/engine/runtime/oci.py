@@ -18,8 +18,6 @@ from workers.engine.runtime.spawn import ENVIRONMENT, run
 from workers.errors import CommandNotExecutable, CommandNotFound, InvalidSpec, RuntimeFailed, SlipwayError
 
 PREFERENCE = ("crun", "runc")
-_TRUST = 600.0
-"""Seconds a refusal is believed: an operator who repaired the node need not restart it."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,11 @@ class Runtime:
         if done.code and (self.root / container).exists():
             raise failure(done.errors)
 
-    def forget(self, container: str) -> None:
-        """Drop its state without looking at processes: those of an earlier boot are others' now."""
-        shutil.rmtree(self.root / container, ignore_errors=True)
+
+def forget(places: Places, container: str) -> None:
+    """Drop what any runtime keeps of a container whose processes and cgroup are gone. Repeatable."""
+    for name in PREFERENCE:
+        shutil.rmtree(places.runtime_state(name) / container, ignore_errors=True)
 
 
 # --------------------------------------------------------------------------- what it says
@@ -111,25 +111,23 @@ def installed(places: Places) -> list[Runtime]:
 def choose(places: Places, cgroup: str, *, only: str | None = None) -> Runtime:
     """The first runtime that starts a container here; ``only`` allows no other.
 
-    The finding is kept in the run directory for this boot and these very programs.
-    ``RuntimeFailed`` with each one's reason when none works.
+    What worked is kept in the run directory for this boot and these very programs; what did not is
+    tried again, as somebody may have repaired the node. ``RuntimeFailed`` when none works.
     """
     present = installed(places)
-    candidates = [each for each in present if only in (None, each.name)]
-    kept = _kept(places, present)
+    proven = _proven(places, present)
     reasons: dict[str, str] = {}
-    for runtime in candidates:
-        reason = kept[runtime.name] if runtime.name in kept else probe(runtime, places, cgroup)
-        reasons[runtime.name] = reason
-        if not reason:
-            break
-    if reasons.items() - kept.items():
-        _keep(places, present, {**kept, **reasons})
-    for runtime in candidates:
-        if reasons.get(runtime.name) == "":
+    for runtime in present:
+        if only not in (None, runtime.name):
+            continue
+        if runtime.name in proven:
             return runtime
-    named = only or " or ".join(PREFERENCE)
+        reasons[runtime.name] = probe(runtime, places, cgroup)
+        if not reasons[runtime.name]:
+            _keep(places, present, {*proven, runtime.name})
+            return runtime
     said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    named = only or " or ".join(PREFERENCE)
     raise RuntimeFailed(f"No runtime works on this node ({said or f'install {named}'})")
 
 
@@ -154,8 +152,8 @@ def _write_probe(bundle: Path, cgroup: str) -> None:
     """A bundle of the node's own /usr, read-only, that runs ``true``."""
     rootfs = bundle / "rootfs"
     rootfs.mkdir(parents=True)
-    for directory in (bundle, rootfs):
-        directory.chmod(0o711)
+    bundle.chmod(0o711)
+    rootfs.chmod(0o755)  # runc opens it as the container's root
     binds = []
     for name in ("usr", "bin", "lib", "lib32", "lib64"):
         source = Path("/", name)
@@ -164,7 +162,7 @@ def _write_probe(bundle: Path, cgroup: str) -> None:
         elif source.is_dir():
             binds.append({"destination": f"/{name}", "source": f"/{name}", "options": ["rbind", "ro"]})
             (rootfs / name).mkdir()
-    for name in ("proc", "sys"):
+    for name in ("proc", "sys", "dev"):
         (rootfs / name).mkdir()
     (bundle / "config.json").write_text(json.dumps(_probe_spec(binds, cgroup)))
 
@@ -185,6 +183,7 @@ def _probe_spec(binds: list[dict[str, Any]], cgroup: str) -> dict[str, Any]:
         "mounts": [
             *({**bind, "type": "bind"} for bind in binds),
             {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro", "nosuid"]},
         ],
         "linux": {
@@ -200,19 +199,18 @@ def _probe_spec(binds: list[dict[str, Any]], cgroup: str) -> dict[str, Any]:
 # --------------------------------------------------------------------------- the finding, kept
 
 
-def _kept(places: Places, present: list[Runtime]) -> dict[str, str]:
+def _proven(places: Places, present: list[Runtime]) -> set[str]:
     try:
         finding = json.loads(places.runtime_finding.read_text())
-        if (finding["boot"], finding["programs"]) != (boot_id(), _programs(present)):
-            return {}
-        fresh = time.time() - finding["at"] < _TRUST
-        return {name: reason for name, reason in finding["reasons"].items() if fresh or not reason}
+        if (finding["boot"], finding["programs"]) == (boot_id(), _programs(present)):
+            return set(finding["proven"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
+        pass
+    return set()
 
 
-def _keep(places: Places, present: list[Runtime], reasons: dict[str, str]) -> None:
-    finding = {"boot": boot_id(), "programs": _programs(present), "reasons": reasons, "at": time.time()}
+def _keep(places: Places, present: list[Runtime], proven: set[str]) -> None:
+    finding = {"boot": boot_id(), "programs": _programs(present), "proven": sorted(proven)}
     aside = places.runtime_finding.with_suffix(f".{os.getpid()}")
     aside.write_text(json.dumps(finding))
     aside.rename(places.runtime_finding)

@@ -42,7 +42,7 @@ def spawn(
     try:
         return os.posix_spawn(
             argv[0],
-            argv,
+            list(argv),
             environment,
             file_actions=actions,
             setsid=session,
