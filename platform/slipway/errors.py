@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 CHALLENGE = 'Bearer realm="slipway"'
+CSRF_FIX = "Send the CSRF cookie's value as X-CSRFToken, or use a token: Authorization: Bearer slp_…"
 
 # Codes whose status is not told by their class (UserError 400, NodeError 503, the rest 500).
 STATUS: dict[str, int] = {
@@ -30,30 +31,24 @@ STATUS: dict[str, int] = {
     "TOKEN_INVALID": 401,
     "TOKEN_EXPIRED": 401,
     "TOKEN_REVOKED": 401,
-    "ACCOUNT_INACTIVE": 401,
     "SCOPE_MISSING": 403,
-    "ROLE_MISSING": 403,
+    "NOT_ALLOWED": 403,
     "PERMISSION_DENIED": 403,
     "CSRF_FAILED": 403,
     "NOT_FOUND": 404,
-    "TEAM_UNKNOWN": 404,
-    "PROJECT_UNKNOWN": 404,
-    "NODE_UNKNOWN": 404,
-    "JOB_UNKNOWN": 404,
-    "TOKEN_UNKNOWN": 404,
-    "USER_UNKNOWN": 404,
     "BLOB_UNKNOWN": 404,
     "IMAGE_UNKNOWN": 404,
     "CONTAINER_UNKNOWN": 404,
     "METHOD_NOT_ALLOWED": 405,
     "NOT_ACCEPTABLE": 406,
-    "CONFLICT": 409,
     "NAME_TAKEN": 409,
     "IMAGE_IN_USE": 409,
     "CONTAINER_NOT_RUNNING": 409,
     "CONTAINER_RUNNING": 409,
-    "STATE_CONFLICT": 409,
-    "LENGTH_REQUIRED": 411,
+    "CONTAINER_BUSY": 409,
+    "CONTAINER_REMOVED": 409,
+    "IMAGE_AMBIGUOUS": 409,
+    "LOG_GONE": 410,
     "BODY_TOO_LARGE": 413,
     "ARCHIVE_TOO_LARGE": 413,
     "MEDIA_TYPE_UNSUPPORTED": 415,
@@ -84,6 +79,12 @@ class CsrfFailed(UserError):
     """A request with the session's cookie but without proof that our own page sent it."""
 
     code = "CSRF_FAILED"
+
+
+class NotForYou(UserError):
+    """What is asked for is no secret, but takes more than this caller has."""
+
+    code = "PERMISSION_DENIED"
 
 
 class UnsupportedMediaType(UserError):
@@ -161,7 +162,8 @@ def problem_of(error: BaseException) -> Problem:
 
 def response(problem: Problem) -> HttpResponse:
     answer = JsonResponse(problem.document(), status=problem.status, content_type=PROBLEM_JSON)
-    answer.headers.update({"Cache-Control": "no-store", **problem.headers})
+    for name, value in {"Cache-Control": "no-store", **problem.headers}.items():
+        answer.headers[name] = value
     return answer
 
 
@@ -201,7 +203,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """``CSRF_FAILURE_VIEW``."""
     if _speaks_problems(request):
-        return response(problem_of(CsrfFailed(f"{reason} {_CSRF_FIX}".strip())))
+        return response(problem_of(CsrfFailed(f"{reason} {CSRF_FIX}".strip())))
     from django.views.csrf import csrf_failure as page
 
     return page(request, reason)
@@ -212,7 +214,6 @@ def _speaks_problems(request: HttpRequest) -> bool:
 
 
 _INTERNAL = "Something went wrong on our side. The log has it under this request's id."
-_CSRF_FIX = "Send the csrftoken cookie's value as X-CSRFToken, or use a token: Authorization: Bearer slp_…"
 _OF_DJANGO: dict[type[Exception], Problem] = {
     Http404: Problem(404, "NOT_FOUND", "There is no such thing here, or it is not yours to see."),
     PermissionDenied: Problem(403, "PERMISSION_DENIED", "You may not do that."),
@@ -257,8 +258,8 @@ def _of_framework(error: drf.APIException) -> Problem:
         return _of_ours(NotSignedIn("Sign in, or send a token: Authorization: Bearer slp_…"))
     code = _FRAMEWORK_CODES.get(type(error), HTTPStatus(error.status_code).name)
     headers: dict[str, str] = {}
-    if isinstance(error, drf.Throttled) and error.wait:
-        headers["Retry-After"] = str(int(error.wait) + 1)
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait) + 1)
     return Problem(error.status_code, code, str(error.detail), headers=headers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 
 from slipway.errors import MalformedBody
@@ -14,13 +14,12 @@ HEADERS_CAP = 16 << 10
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Form:
     """The fields before ``archive``, and the archive's bytes, to be read once."""
 
-    fields: dict[str, list[str]] = field(default_factory=dict)
-    archive: AsyncIterator[bytes] | None = None
-    content_type: str = ""
+    fields: dict[str, list[str]]
+    archive: AsyncIterator[bytes]
 
 
 def parse_boundary(content_type: str) -> bytes:
@@ -39,16 +38,14 @@ async def read_form(chunks: AsyncIterator[bytes], boundary: bytes, archive: str)
     Raise ``MalformedBody``: no such part, a field above 64 KiB, a body that breaks off.
     """
     reader = _Reader(chunks, boundary)
-    form = Form()
+    fields: dict[str, list[str]] = {}
     await reader.first()
     while await reader.another():
         headers = await reader.headers()
         name = str(headers.get_param("name", header="content-disposition") or "")
         if name == archive:
-            form.content_type = headers.get_content_type()
-            form.archive = _last_part(reader, archive)
-            return form
-        form.fields.setdefault(name, []).append(await _text(reader, name))
+            return Form(fields, _last_part(reader, archive))
+        fields.setdefault(name, []).append(await _text(reader, name))
     raise MalformedBody(
         f"Body: no part named {archive!r}. Send it last: curl -F tag=… -F {archive}=@image.tar", part=archive
     )

@@ -10,13 +10,13 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from django.core import signing
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from slipway.errors import FieldError, InvalidFields
 from workers.errors import UserError
 
 DEFAULT_LIMIT = 50
@@ -39,36 +39,34 @@ class Page(Generic[Row]):
     """Address of the next page, or None on the last."""
 
 
-def paginate(request: HttpRequest, rows: QuerySet[Row], order: Sequence[str]) -> Page[Row]:
-    """The page of ``rows`` that ``request`` asks for.
+def paginate(
+    request: HttpRequest,
+    rows: QuerySet[Row],
+    order: Sequence[str],
+    *,
+    cursor: str = "",
+    limit: int = DEFAULT_LIMIT,
+) -> Page[Row]:
+    """The ``limit`` rows behind ``cursor``, and where ``request`` finds those after them.
 
     ``order`` names columns as ``order_by`` does, none of them null, the last one unique.
-    Raise ``InvalidCursor`` or ``InvalidFields``.
+    Raise ``InvalidCursor``.
     """
-    limit = _limit(request.GET.get("limit"))
     # A cursor belongs to one list and one filter: elsewhere its key would point at nothing.
     purpose = _purpose(request)
-    if text := request.GET.get("cursor"):
-        rows = rows.filter(_after(order, _decode(text, purpose, len(order))))
+    if cursor:
+        rows = rows.filter(_after(order, _decode(cursor, purpose, len(order))))
     found = list(rows.order_by(*order)[: limit + 1])
     items = found[:limit]
     if len(found) <= limit:
         return Page(items, None)
-    key = [_pack(getattr(items[-1], name.lstrip("-"))) for name in order]
+    key = [_pack(attrgetter(name.lstrip("-").replace("__", "."))(items[-1])) for name in order]
     return Page(items, _address(request, signing.dumps(key, salt=f"{SALT}:{purpose}")))
-
-
-def _limit(text: str | None) -> int:
-    if not text:
-        return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
-        raise InvalidFields([FieldError("limit", f"A number from 1 to {MAX_LIMIT}, not {text[:40]!r}.")])
-    return int(text)
 
 
 def _purpose(request: HttpRequest) -> str:
     filters = request.GET.copy()
-    for name in ("cursor", "limit", "format"):
+    for name in ("cursor", "limit"):
         filters.pop(name, None)
     return f"{request.path}?{'&'.join(sorted(filters.urlencode().split('&')))}"
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
-from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from slipway.accounts.policy import Actor
+from slipway.accounts.actors import Actor
 from slipway.errors import FieldError, InvalidFields
-
-S = TypeVar("S", bound="StrictSerializer")
+from slipway.pagination import DEFAULT_LIMIT, MAX_LIMIT, paginate
 
 
 class StrictSerializer(serializers.Serializer):
@@ -25,11 +26,18 @@ class StrictSerializer(serializers.Serializer):
         if isinstance(data, dict):
             unknown = sorted(str(name) for name in data.keys() - self.fields.keys())
             if unknown:
-                known = ", ".join(name for name, each in self.fields.items() if not each.read_only)
-                raise serializers.ValidationError(
-                    {name: [f"No such field. Known here: {known}."] for name in unknown}
-                )
+                message = f"No such field. Known here: {', '.join(self.fields) or 'none'}."
+                raise serializers.ValidationError({name: [message] for name in unknown})
         return super().to_internal_value(data)
+
+
+class PageQuery(StrictSerializer):
+    """What every list takes; lists with filters add theirs."""
+
+    cursor = serializers.CharField(required=False, default="", help_text="From a previous answer's `next`.")
+    limit = serializers.IntegerField(
+        required=False, default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT, help_text="Items per page."
+    )
 
 
 class ApiView(APIView):
@@ -38,37 +46,61 @@ class ApiView(APIView):
     @property
     def actor(self) -> Actor:
         actor = self.request.auth
-        assert isinstance(actor, Actor), "reached without authentication"
+        if not isinstance(actor, Actor):
+            raise AssertionError("reached without authentication")
         return actor
 
-    def body(self, kind: type[S]) -> dict[str, Any]:
+    def body(self, kind: type[StrictSerializer]) -> dict[str, Any]:
         """The validated body; raise ``InvalidFields``."""
-        return _validated(kind, self.request.data)
+        return validated(kind, self.request.data)
 
-    def query(self, kind: type[S]) -> dict[str, Any]:
-        """The validated query; raise ``InvalidFields``. A name given twice counts only where a list is due."""
-        fields = kind().fields
-        given = {
-            name: values if isinstance(fields.get(name), serializers.ListField) else values[-1]
-            for name, values in self.request.GET.lists()
-        }
-        return _validated(kind, given)
+    def query(self, kind: type[StrictSerializer]) -> dict[str, Any]:
+        """The validated query; raise ``InvalidFields``."""
+        return validated_query(kind, self.request)
+
+    def page(
+        self,
+        asked: dict[str, Any],
+        rows: QuerySet[Any],
+        kind: type[serializers.BaseSerializer],
+        order: Sequence[str] = ("-created_at", "-id"),
+    ) -> Response:
+        """The page of ``rows`` that ``asked`` (a validated ``PageQuery``) names."""
+        page = paginate(self.request, rows, order, cursor=asked["cursor"], limit=asked["limit"])
+        return Response({"items": kind(page.items, many=True).data, "next": page.next})
 
 
-def _validated(kind: type[S], data: Any) -> dict[str, Any]:
+def validated_query(kind: type[StrictSerializer], request: HttpRequest | Request) -> dict[str, Any]:
+    """The last of a name given twice counts, except where a list is due."""
+    fields = kind().fields
+    given = {
+        name: values if isinstance(fields.get(name), serializers.ListField) else values[-1]
+        for name, values in request.GET.lists()
+    }
+    return validated(kind, given)
+
+
+def validated(kind: type[StrictSerializer], data: Any) -> dict[str, Any]:
+    """What ``kind`` makes of ``data``; raise ``InvalidFields`` or DRF's ``ValidationError``."""
+    if hasattr(data, "dict"):  # an empty body: DRF hands out an empty QueryDict
+        data = data.dict()
     if not isinstance(data, dict):
         raise InvalidFields([FieldError("body", f"An object was expected, not {type(data).__name__}.")])
     serializer = kind(data=data)
     serializer.is_valid(raise_exception=True)
-    validated: dict[str, Any] = serializer.validated_data
-    return validated
+    result: dict[str, Any] = serializer.validated_data
+    return result
 
 
 class AsyncApiView(ApiView):
-    """As ``ApiView``, with ``async def`` handlers. Authentication runs in a thread; the handler decides
-    when to give it back (``slipway.threads.give_back``)."""
+    """As ``ApiView``, with ``async def`` handlers.
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # Django calls a view with async handlers as a coroutine
+    Authentication runs in the request's thread; a handler that waits calls ``threads.give_back`` first.
+    """
+
+    async def dispatch(  # type: ignore[override]  # Django calls views with async handlers as coroutines
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         self.args = args
         self.kwargs = kwargs
         wrapped: Request = self.initialize_request(request, *args, **kwargs)
@@ -76,15 +108,12 @@ class AsyncApiView(ApiView):
         self.headers = self.default_response_headers
         try:
             await sync_to_async(self.initial)(wrapped, *args, **kwargs)
-            allowed = (wrapped.method or "").lower()
-            handler = getattr(self, allowed, None) if allowed in self.http_method_names else None
+            method = (wrapped.method or "").lower()
+            handler = getattr(self, method, None) if method in self.http_method_names else None
             if handler is None:
                 self.http_method_not_allowed(wrapped, *args, **kwargs)
-            response: HttpResponseBase = await handler(wrapped, *args, **kwargs)  # type: ignore[misc]
+            response: HttpResponseBase = await handler(wrapped, *args, **kwargs)  # type: ignore[misc]  # raised above if None
         except Exception as error:  # noqa: BLE001  # the exception handler answers, and logs what it does not know
             response = self.handle_exception(error)
-        self.response = self.finalize_response(wrapped, response, *args, **kwargs)
+        self.response = self.finalize_response(wrapped, cast(Response, response), *args, **kwargs)
         return self.response
-
-
-__all__ = ["SAFE_METHODS", "ApiView", "AsyncApiView", "StrictSerializer"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
 from slipway.accounts.policy import Action, can, require
-from slipway.containers.models import Container
+from slipway.containers.models import ALIVE, Container, State
 from slipway.projects.models import Project
 from slipway.projects.queries import list_projects
 
@@ -17,11 +17,11 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 
 def list_containers(
-    actor: Actor, project: Project | None = None, *, removed: bool = False
+    actor: Actor, project: Project | None = None, *, removed: bool = False, ended: bool = True
 ) -> QuerySet[Container]:
     """Containers of the project, or of all the actor sees; newest first; with ``removed`` those too.
 
-    Constant queries: project, team, node and image are loaded. Raise ``NotFound``.
+    Without ``ended`` only those that run or are about to. Constant queries: project, team, node and image are loaded. Raise ``NotFound``.
     """
     containers = _loaded()
     if project is not None:
@@ -31,6 +31,9 @@ def list_containers(
         containers = containers.filter(project__in=list_projects(actor).order_by().values("pk"))
     if not removed:
         containers = containers.filter(removed_at=None)
+    if not ended:
+        starting = Q(desired=State.RUNNING, observed_generation__lt=F("desired_generation"))
+        containers = containers.filter(Q(observed__in=ALIVE) | starting)
     return containers.order_by("-created_at", "-id")
 
 

@@ -1,0 +1,212 @@
+"""REST: the images of a project."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from slipway.accounts.policy import Action, require
+from slipway.bodies import body_of
+from slipway.catalog import queries, services
+from slipway.catalog.models import Image
+from slipway.catalog.uploads import hand_over, open_archive
+from slipway.jobs.api import JobOut
+from slipway.jobs.models import Job
+from slipway.nodes.models import Node
+from slipway.nodes.services import ensure_home
+from slipway.projects.models import Project
+from slipway.projects.queries import get_project_by_path
+from slipway.schema import page_of
+from slipway.threads import give_back
+from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, validated
+
+
+class ImageOut(serializers.Serializer):
+    id = serializers.CharField(source="image_id", help_text="The config digest.")
+    digest = serializers.CharField(source="manifest_digest", help_text="Of the manifest.")
+    references = serializers.SerializerMethodField(help_text="name:tag, as in this project's list.")
+    project = serializers.CharField(source="project.path")
+    size = serializers.IntegerField(help_text="Bytes of all layers, unpacked.")
+    created_at = serializers.DateTimeField(help_text="When the project got it.")
+
+    def get_references(self, image: Image) -> list[str]:
+        return [str(reference) for reference in image.references.all()]
+
+
+class LayerOut(serializers.Serializer):
+    digest = serializers.CharField(source="layer.digest", help_text="Of the blob as it came.")
+    diff_id = serializers.CharField(source="layer.diff_id", help_text="Of the uncompressed layer.")
+    size = serializers.IntegerField(source="layer.size")
+    unpacked_size = serializers.IntegerField(source="layer.unpacked_size")
+    created_by = serializers.CharField(help_text="The line of the history that made it.")
+    shared_with = serializers.ListField(
+        child=serializers.CharField(), help_text="Other images you can see here that hold this layer."
+    )
+
+
+class HistoryOut(serializers.Serializer):
+    created = serializers.CharField(allow_null=True)
+    created_by = serializers.CharField()
+    comment = serializers.CharField()
+    empty = serializers.BooleanField(help_text="It made no layer.")
+    diff_id = serializers.CharField(source="layer.diff_id", default=None, allow_null=True)
+
+
+class ImageDetailOut(ImageOut):
+    layers = LayerOut(many=True, help_text="The bottom one first.")
+    history = HistoryOut(many=True, help_text="The oldest line first.")
+    config = serializers.DictField(help_text="The image's OCI config.")
+    shared_size = serializers.IntegerField(help_text="Bytes other images hold as well.")
+    unique_size = serializers.IntegerField(help_text="Bytes that deleting it would free.")
+
+
+class ImportQuery(StrictSerializer):
+    name = serializers.CharField(required=False, default=None, help_text="In place of the archive's names.")
+    tag = serializers.CharField(required=False, default=None)
+    change = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        default=list,
+        help_text="Dockerfile lines for a plain root file system: CMD, ENTRYPOINT, ENV, USER, WORKDIR …",
+    )
+
+
+class ImportForm(serializers.Serializer):
+    name = serializers.CharField(required=False)
+    tag = serializers.CharField(required=False)
+    change = serializers.ListField(child=serializers.CharField(), required=False)
+    archive = serializers.FileField(help_text="The last part.")
+
+
+class Archives(BaseParser):
+    """Bodies of the import are read by ``catalog.uploads``, not by DRF."""
+
+    media_type = "*/*"
+
+
+BINARY = {"type": "string", "format": "binary"}
+
+
+class Images(AsyncApiView):
+    parser_classes = [Archives]
+
+    @extend_schema(
+        operation_id="list_images",
+        responses=page_of(ImageOut),
+        parameters=[PageQuery],
+        summary="Images, newest first",
+    )
+    async def get(self, request: Request, team: str, project: str) -> Response:
+        return await sync_to_async(self._list)(team, project)
+
+    def _list(self, team: str, project: str) -> Response:
+        found = get_project_by_path(self.actor, team, project)
+        return self.page(self.query(PageQuery), queries.list_images(self.actor, found), ImageOut)
+
+    @extend_schema(
+        operation_id="import_image",
+        parameters=[ImportQuery],
+        request={
+            "application/x-tar": BINARY,
+            "application/gzip": BINARY,
+            "application/zstd": BINARY,
+            "multipart/form-data": ImportForm,
+        },
+        responses={202: OpenApiResponse(JobOut, description="The job that unpacks it.")},
+        summary="Import an image archive",
+        description=(
+            "Takes an OCI layout, what `docker save` writes, or a root file system; plain, gzip or zstd. "
+            "The bytes pass through to the project's node; the job tells how the import goes on there."
+        ),
+    )
+    async def post(self, request: Request, team: str, project: str) -> Response:
+        asked = self.query(ImportQuery)
+        found, node = await sync_to_async(self._prepare)(team, project, asked)
+        await give_back()
+        archive = await open_archive(body_of(request._request))
+        if archive.fields:
+            asked = validated(ImportQuery, {**self._given(asked), **_single(archive.fields)})
+            _check_name(asked)
+        upload = await hand_over(archive, node)
+        job = await sync_to_async(self._queue)(found, upload.digest, asked)
+        location = f"/api/v1/projects/{found.path}/jobs/{job.hex}"
+        return Response(JobOut(job).data, status=202, headers={"Location": location})
+
+    def _prepare(self, team: str, project: str, asked: dict[str, Any]) -> tuple[Project, Node]:
+        """Everything that can be refused without the archive is refused before a byte of it flows."""
+        found = get_project_by_path(self.actor, team, project)
+        require(self.actor, Action.WRITE, found)
+        _check_name(asked)
+        return found, ensure_home(found)
+
+    def _given(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in asked.items() if value}
+
+    def _queue(self, project: Project, upload: str, asked: dict[str, Any]) -> Job:
+        return services.import_image(
+            self.actor,
+            project,
+            upload,
+            repository=asked["name"],
+            tag=asked["tag"],
+            changes=asked["change"],
+        )
+
+
+def _single(fields: dict[str, list[str]]) -> dict[str, Any]:
+    return {name: values if name == "change" else values[-1] for name, values in fields.items()}
+
+
+def _check_name(asked: dict[str, Any]) -> None:
+    if asked["name"] is not None:
+        services.parse_name(asked["name"], asked["tag"])
+
+
+class ImageDetail(ApiView):
+    @extend_schema(
+        operation_id="get_image", responses=ImageDetailOut, summary="One image, its layers and history"
+    )
+    def get(self, request: Request, team: str, project: str, image: str) -> Response:
+        found = self._image(team, project, image)
+        history = queries.history(found)
+        sharing = queries.sharing(found)
+        made_by = {line.layer.pk: line.created_by for line in history if line.layer is not None}
+        answer = {
+            **ImageOut(found).data,
+            "layers": [
+                LayerOut(
+                    {
+                        "layer": use.layer,
+                        "created_by": made_by.get(use.layer.pk, ""),
+                        "shared_with": use.shared_with,
+                    }
+                ).data
+                for use in sharing.layers
+            ],
+            "history": HistoryOut(history, many=True).data,
+            "config": json.loads(found.config),
+            "shared_size": sharing.shared_size,
+            "unique_size": sharing.unique_size,
+        }
+        return Response(answer)
+
+    @extend_schema(
+        operation_id="delete_image",
+        request=None,
+        responses={202: OpenApiResponse(JobOut, description="The job that frees it on the node.")},
+        summary="Delete an image",
+    )
+    def delete(self, request: Request, team: str, project: str, image: str) -> Response:
+        job = services.remove_image(self.actor, self._image(team, project, image))
+        location = f"/api/v1/projects/{job.project.path}/jobs/{job.hex}"
+        return Response(JobOut(job).data, status=202, headers={"Location": location})
+
+    def _image(self, team: str, project: str, image: str) -> Image:
+        return queries.resolve(self.actor, get_project_by_path(self.actor, team, project), image)

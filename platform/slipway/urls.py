@@ -1,0 +1,58 @@
+"""HTTP routes. Those of REST carry the room in their name: it labels metrics."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from slipway import health
+from slipway.accounts import api as accounts
+from slipway.apidocs import ApiDocs, ApiSchema
+from slipway.catalog import api as catalog
+from slipway.containers import api as containers
+from slipway.containers import log_api
+from slipway.jobs import api as jobs
+from slipway.nodes import api as nodes
+from slipway.projects import api as projects
+
+handler400 = "slipway.errors.bad_request"
+handler403 = "slipway.errors.forbidden"
+handler404 = "slipway.errors.not_found"
+handler500 = "slipway.errors.server_error"
+
+PROJECT = "projects/<str:team>/<str:project>"
+CONTAINER = f"{PROJECT}/containers/<str:container>"
+
+api = [
+    path("me", accounts.Me.as_view(), name="me"),
+    path("teams", accounts.Teams.as_view(), name="teams"),
+    path("teams/<str:team>", accounts.TeamDetail.as_view(), name="team"),
+    path("teams/<str:team>/members", accounts.Members.as_view(), name="members"),
+    path("tokens", accounts.Tokens.as_view(), name="tokens"),
+    path("tokens/<str:token>", accounts.TokenDetail.as_view(), name="token"),
+    path("projects", projects.Projects.as_view(), name="projects"),
+    path(PROJECT, projects.ProjectDetail.as_view(), name="project"),
+    path(f"{PROJECT}/jobs", jobs.Jobs.as_view(), name="jobs"),
+    path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),
+    path(f"{PROJECT}/images", catalog.Images.as_view(), name="images"),
+    # A reference has slashes of its own.
+    path(f"{PROJECT}/images/<path:image>", catalog.ImageDetail.as_view(), name="image"),
+    path(f"{PROJECT}/containers", containers.Containers.as_view(), name="containers"),
+    path(CONTAINER, containers.ContainerDetail.as_view(), name="container"),
+    path(f"{CONTAINER}/start", containers.Start.as_view(), name="container-start"),
+    path(f"{CONTAINER}/stop", containers.Stop.as_view(), name="container-stop"),
+    path(f"{CONTAINER}/kill", containers.Kill.as_view(), name="container-kill"),
+    path(f"{CONTAINER}/wait", containers.Wait.as_view(), name="container-wait"),
+    path(f"{CONTAINER}/logs", log_api.Logs.as_view(), name="container-logs"),
+    path("nodes", nodes.Nodes.as_view(), name="nodes"),
+    path("nodes/<str:node>", nodes.NodeDetail.as_view(), name="node"),
+    path("schema", ApiSchema.as_view(), name="schema"),
+    path("docs", ApiDocs.as_view(), name="docs"),
+]
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.show_metrics, name="metrics"),
+    path("api/v1/", include((api, "api"))),
+    path("accounts/", include("allauth.account.urls")),
+    path("", include("slipway.console.urls")),
+]
