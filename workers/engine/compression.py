@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 20
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SUPPORTED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 # The stubs of isal call its exception class an exception.
 _ISAL = cast(type[Exception], igzip_lib.IsalError)
@@ -73,20 +73,18 @@ class HashingReader(io.RawIOBase):
         return piece
 
 
-def is_compressed(source: HashingReader) -> bool:
-    """Raise ``InvalidArchive`` naming a compression that is not taken."""
+def compression_of(source: HashingReader) -> str:
+    """``gzip``, ``zstd``, or empty for none; raise ``InvalidArchive`` naming one that is not taken."""
     start = source.peek(6)
     for magic, name in _UNSUPPORTED.items():
         if start.startswith(magic):
-            raise InvalidArchive(
-                f"The archive is compressed with {name}; use gzip, zstd or none", compression=name
-            )
-    return start.startswith((_GZIP, _ZSTD))
+            raise InvalidArchive(f"The archive is a {name} stream; use gzip, zstd or none", compression=name)
+    return next((name for magic, name in _SUPPORTED.items() if start.startswith(magic)), "")
 
 
 def decompressed(source: HashingReader) -> Iterator[bytes]:
     """The stream's pieces without its gzip or zstd compression; ``InvalidArchive`` when that is broken."""
-    stream = _decompressor(source) if is_compressed(source) else cast(BinaryIO, source)
+    stream = _decompressor(source, compression_of(source))
     try:
         while piece := stream.read(CHUNK):
             yield piece
@@ -94,10 +92,12 @@ def decompressed(source: HashingReader) -> Iterator[bytes]:
         raise InvalidArchive(f"The compressed stream is broken or cut off: {error}") from error
 
 
-def _decompressor(source: HashingReader) -> BinaryIO:
-    raw = cast(BinaryIO, source)
-    if source.peek(6).startswith(_ZSTD):
+def _decompressor(source: HashingReader, compression: str) -> BinaryIO:
+    raw = cast(BinaryIO, source)  # a RawIOBase is one in all but its type
+    if compression == "gzip":
+        return cast(BinaryIO, igzip.IGzipFile(fileobj=raw, mode="rb"))  # type: ignore[no-untyped-call]  # no stubs
+    if compression == "zstd":
         # A frame's window is the memory it takes: more than 128 MiB is refused.
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         return cast(BinaryIO, decompressor.stream_reader(raw, read_size=CHUNK, read_across_frames=True))
-    return cast(BinaryIO, igzip.IGzipFile(fileobj=raw, mode="rb"))  # type: ignore[no-untyped-call]  # no stubs
+    return raw

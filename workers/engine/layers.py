@@ -20,7 +20,7 @@ from typing import IO, BinaryIO, cast
 
 import workers
 from workers.content import no_space, sync_directory
-from workers.engine.compression import HashingReader, decompressed
+from workers.engine.compression import HashingReader, compression_of, decompressed
 from workers.engine.extract import OPAQUE
 from workers.engine.places import Places
 from workers.engine.trees import remove_tree
@@ -50,6 +50,8 @@ class Unpacked:
     facts: LayerFacts
     directory: Path | None
     """None when the node had the layer already and the bytes were only hashed."""
+    compression: str
+    """``gzip``, ``zstd`` or empty: how the blob came."""
     skipped: tuple[str, ...] = ()
     """Device nodes that were left out."""
 
@@ -107,6 +109,7 @@ def unpack(
     present = claimed is not None and places.layer(str(claimed)).is_dir()
     directory = None if present else _aside(places)
     try:
+        compression = compression_of(reader)
         size, diff_id, skipped = _pour(reader, directory, limits, strict, claimed)
         digest = _verified(reader, expected)
         if claimed is not None and diff_id != claimed:
@@ -122,7 +125,8 @@ def unpack(
         if isinstance(error, InvalidArchive):
             _verified(reader, expected)  # bytes that are not the promised ones explain everything else
         raise
-    return Unpacked(LayerFacts(str(digest), str(diff_id), reader.size, size), directory, skipped)
+    facts = LayerFacts(str(digest), str(diff_id), reader.size, size)
+    return Unpacked(facts, directory, compression, skipped)
 
 
 def keep(places: Places, layer: Unpacked) -> None:

@@ -95,7 +95,7 @@ def parse_document(data: bytes, what: str, limit: int = 4 << 20) -> dict[str, An
     if len(data) > limit:
         raise InvalidManifest(f"The {what} has {len(data)} bytes; at most {limit} are read")
     try:
-        value = json.loads(data, object_pairs_hook=_unique)
+        value = json.loads(data.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise InvalidManifest(f"The {what} is no JSON: {error}") from error
     return members(value, what)

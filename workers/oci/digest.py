@@ -33,7 +33,7 @@ class Digest:
         algorithm, _, digits = text.partition(":")
         if _HEX_LENGTH.get(algorithm) != len(digits) or set(digits) - set("0123456789abcdef"):
             raise InvalidDigest(
-                f"{text[:160]!r} is no digest: 'sha256:' with 64 or 'sha512:' with 128 hex digits was expected",
+                f"{text[:160]!r} is no digest: 'sha256:' and 64, or 'sha512:' and 128 hex digits expected",
                 digest=text[:160],
             )
         return cls(algorithm, digits)

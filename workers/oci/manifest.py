@@ -45,9 +45,7 @@ def parse_manifest(data: bytes) -> Manifest | Index:
     """Raise ``InvalidManifest`` on whatever is not exactly one of the two."""
     body = parse_document(data, "manifest")
     if body.get("schemaVersion") == 1:
-        raise InvalidManifest(
-            "The manifest has Docker's schema 1, which lost support in 2019; push the image again"
-        )
+        raise InvalidManifest("The manifest has Docker's schema 1, long out of use; push the image again")
     if body.get("schemaVersion") != 2:
         raise InvalidManifest(
             f"The manifest's schemaVersion is {body.get('schemaVersion')!r}; 2 was expected"
@@ -133,14 +131,12 @@ def _fits(platform: Platform, wanted: Platform) -> bool:
     return same and (not wanted.variant or platform.variant in ("", wanted.variant))
 
 
-def compose(config: bytes, config_descriptor: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+def compose(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
     """The OCI manifest text of an image that came without one; the same parts give the same bytes."""
-    if config_descriptor.size != len(config):
-        raise InvalidManifest("The config's descriptor does not fit the config")
     body = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": config_descriptor.wire(),
+        "config": config.wire(),
         "layers": [layer.wire() for layer in layers],
     }
     return json.dumps(body, separators=(",", ":")).encode()
