@@ -41,7 +41,7 @@ def send(command: Command, node: Node) -> None:
 def send_now(command: Command, node: Node) -> bool:
     """False when the broker is away."""
     try:
-        _road(settings.SLIPWAY_ROAD).deliver(command, node)
+        road_at(settings.SLIPWAY_ROAD).deliver(command, node)
     except OSError as error:
         log.warning("command_not_sent", kind=type(command).__name__, node=node.name, error=str(error))
         return False
@@ -49,7 +49,8 @@ def send_now(command: Command, node: Node) -> bool:
 
 
 @lru_cache
-def _road(path: str) -> Road:
+def road_at(path: str) -> Road:
+    """The one road of that dotted name in this process."""
     road: Road = import_string(path)()
     return road
 
@@ -69,15 +70,17 @@ class CeleryRoad:
             signing_key=_signing_key(keys.signing_key_file()),
         )
         # kombu's, for whatever the client library of the broker raises; imported as late as Celery itself.
+        from kombu import Exchange, Queue
         from kombu.exceptions import OperationalError
 
+        name = f"node.{node.name}"
         try:
-            # The default exchange needs no binding kept in Redis: an emptied Redis does not stop it.
             self._producer().send_task(
                 TASK,
                 args=[envelope],
-                exchange="",
-                routing_key=f"node.{node.name}",
+                # The default exchange needs no binding kept in Redis: an emptied Redis does not stop it.
+                queue=Queue(name, Exchange(""), routing_key=name),
+                declare=[],
                 ignore_result=True,
                 retry=False,
             )
@@ -108,6 +111,7 @@ def producer_settings(redis_url: str, instance: str) -> dict[str, Any]:
         "broker_connection_timeout": 2,
         "broker_transport_options": {
             "global_keyprefix": f"{instance}:celery:",
+            "max_retries": 0,  # the sweep is patient; a request is not
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
         },

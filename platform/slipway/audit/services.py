@@ -33,7 +33,7 @@ class What(Protocol):
     def scope(self) -> Where: ...
 
 
-def record(actor: Who, action: str, subject: What, **detail: Any) -> Entry:
+def record(actor: Who, action: str, subject: What, /, **detail: Any) -> Entry:
     """Note that ``actor`` did ``action`` (``noun.verb``) to ``subject``; call inside its transaction."""
     key = subject.pk
     scope = subject.scope

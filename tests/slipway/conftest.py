@@ -1,0 +1,61 @@
+"""Fixtures of the platform's tests: a real database, a recorder in place of the broker."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from slipway import dispatch
+from tests.roads import RecordingRoad
+
+
+@pytest.fixture(autouse=True)
+def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
+    """Every command the test sends ends here; hints stay in this process."""
+    settings.SLIPWAY_ROAD = "tests.roads.RecordingRoad"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    dispatch.road_at.cache_clear()
+    yield dispatch.road_at(settings.SLIPWAY_ROAD)
+    dispatch.road_at.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Redis of this session's own, on a unix socket, keeping nothing."""
+    directory = tmp_path_factory.mktemp("redis")
+    socket = directory / "redis.sock"
+    server = subprocess.Popen(
+        ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(socket)
+        yield socket
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+@pytest.fixture
+def broker(redis_socket: Path) -> Iterator[redis.Redis]:
+    """A client of that Redis, empty."""
+    with redis.Redis(unix_socket_path=str(redis_socket)) as client:
+        client.flushall()
+        yield client
+
+
+def _wait_for(socket: Path) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            with redis.Redis(unix_socket_path=str(socket)) as client:
+                client.ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.01)  # between two looks at a server that is starting
+    raise TimeoutError(f"redis-server did not answer on {socket}")
