@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workers.content import DirectoryContent
 from workers.engine.cgroups import Cgroups
 from workers.engine.images import ImageStore
 from workers.engine.kernel import Kernel, LinuxKernel
@@ -54,7 +53,7 @@ def open_engine(
         places=places,
         instance=instance,
         kernel=kernel,
-        images=ImageStore(places, DirectoryContent(places.content)),
+        images=ImageStore(places, kernel),
         networks=Networks(places, instance, egress_deny=egress_deny, egress_allow=egress_allow),
         cgroups=cgroups,
         runtime=oci.choose(places, f"/{instance}", only=runtime),
