@@ -99,7 +99,7 @@ def require_image(manifest: Manifest) -> None:
     for position, layer in enumerate(manifest.layers):
         if layer.media_type not in LAYERS:
             raise InvalidManifest(
-                f"Layer {position} ({layer.digest}) cannot be unpacked: its media type is {layer.media_type!r}",
+                f"Layer {position} ({layer.digest}) cannot be unpacked: media type {layer.media_type!r}",
                 media_type=layer.media_type,
             )
 
