@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from workers.checks import Check, table, worst
 from workers.engine.cgroups import Hierarchy
-from workers.engine.doctor import Check, worst
-from workers.engine.doctor.__main__ import table
 from workers.engine.doctor.cgroup import trapped
 from workers.engine.doctor.storage import filesystem_of
 from workers.errors import NodeError

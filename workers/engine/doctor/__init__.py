@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from workers.checks import Check
 from workers.engine.doctor import cgroup, machine, network, programs, storage
-from workers.engine.doctor.check import Check, Status
 from workers.engine.places import Places
 
-__all__ = ["Check", "Status", "examine", "worst"]
+__all__ = ["Check", "examine"]
 
 
 def examine(places: Places, instance: str) -> tuple[Check, ...]:
@@ -41,12 +41,6 @@ def examine(places: Places, instance: str) -> tuple[Check, ...]:
             ("limits", machine.limits),
         )
         return tuple(check for name, look in examinations for check in _look(name, look))
-
-
-def worst(checks: Sequence[Check]) -> Status:
-    """The verdict on the node."""
-    found = {check.status for check in checks}
-    return "missing" if "missing" in found else "degraded" if "degraded" in found else "ok"
 
 
 def _look(name: str, look: Callable[[], list[Check]]) -> list[Check]:

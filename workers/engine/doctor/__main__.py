@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from workers.engine.doctor import Check, cgroup, examine, network, worst
+from workers.checks import table, worst
+from workers.engine.doctor import cgroup, examine, network
 from workers.engine.places import Places
-
-SIGNS = {"ok": "✓", "degraded": "!", "missing": "✗"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,17 +38,6 @@ def mend(instance: str) -> list[str]:
     """Change what the node needs changed and nobody loses by; what was done, in words."""
     hugetlb = cgroup.mount_hugetlb()
     return [*([hugetlb] if hugetlb else []), *network.let_through(instance)]
-
-
-def table(checks: Sequence[Check]) -> str:
-    """Aligned for people: sign, word, name, what was seen; the fix below. Pure."""
-    width = max((len(check.name) for check in checks), default=0)
-    lines = []
-    for check in checks:
-        lines.append(f"{SIGNS[check.status]} {check.status:<8}  {check.name:<{width}}  {check.why}")
-        if check.fix:
-            lines.append(f"{'':<10}  {'':<{width}}  fix: {check.fix}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from workers.checks import Check
 from workers.engine.cgroups import ROOT, Hierarchy, parse_mounts
-from workers.engine.doctor.check import Check
 
 _NEEDED_V1 = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
 _NEEDED_V2 = ("memory", "cpu", "pids")

@@ -9,7 +9,7 @@ import re
 import resource
 from pathlib import Path
 
-from workers.engine.doctor.check import Check
+from workers.checks import Check
 from workers.engine.kernel import LinuxKernel
 from workers.engine.places import Places
 from workers.errors import NodeError

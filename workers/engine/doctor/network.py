@@ -6,9 +6,9 @@ import os
 import socket
 from pathlib import Path
 
+from workers.checks import Check
 from workers.engine import forwarding as firewalls
 from workers.engine import resolvers as dns
-from workers.engine.doctor.check import Check
 from workers.engine.netlink import Netlink
 from workers.engine.nftables import Nftables
 from workers.engine.rules import Egress, Segment, find_segment, intact, remove, render, table_name

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from workers.checks import Check, Status
 from workers.engine.cgroups import Cgroups
-from workers.engine.doctor.check import Check, Status
 from workers.engine.places import Places
 from workers.engine.runtime import oci
 from workers.engine.runtime.spawn import ENVIRONMENT

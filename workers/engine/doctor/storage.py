@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.engine.doctor.check import Check
+from workers.checks import Check
 from workers.engine.kernel import LinuxKernel
 from workers.engine.places import Places
 from workers.engine.snapshots import overlay as overlay_of
