@@ -14,11 +14,12 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.content import sync_directory
 from workers.errors import NodeError, NoSpace
 from workers.messages import Event, encode
 
@@ -64,9 +65,17 @@ class Journal:
             self._socket.close()
 
     def append(self, event: Event) -> int:
-        """Return the event's seq; it is on disk then. On ``NoSpace`` or ``NodeError`` nothing was appended."""
-        text = encode(event)
+        """Return the event's seq; it is on disk then. On ``NoSpace``, ``NodeError`` nothing was appended."""
+        return self.append_made(lambda: event)
+
+    def append_made(self, make: Callable[[], Event]) -> int:
+        """``append`` what ``make`` returns, called while nobody else can append.
+
+        So the event says nothing older than what the journal says before it. ``make`` must neither append
+        nor wait for anybody who might.
+        """
         with self._writing() as connection:
+            text = encode(make())
             (seq,) = connection.execute("UPDATE state SET last = last + 1 RETURNING last").fetchone()
             connection.execute("INSERT INTO entry VALUES (?, ?, ?)", (seq, time.time(), text))
         self._tell()
@@ -94,6 +103,11 @@ class Journal:
             )
             connection.execute("UPDATE state SET epoch = ?, last = ?", (epoch, len(rows)))
         return epoch
+
+    @property
+    def first_seq(self) -> int:
+        """Of the oldest entry still held; one past ``last_seq`` when there is none."""
+        return int(self._select("SELECT coalesce(min(seq), max(last) + 1) FROM state LEFT JOIN entry")[0][0])
 
     @property
     def epoch(self) -> str:
@@ -154,7 +168,7 @@ class Journal:
             raise
         if is_new:
             os.chmod(self._path, 0o600)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
         self._connection, self._inode = connection, os.stat(self._path).st_ino
         return connection
 
@@ -194,14 +208,6 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(fd)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 

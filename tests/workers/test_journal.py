@@ -157,5 +157,5 @@ def test_a_damaged_journal_is_named_with_its_fix(tmp_path: Path) -> None:
 
 
 def test_a_journal_without_its_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NodeError, match="absent/journal.sqlite3 cannot be used: No such file"):
+    with pytest.raises(NodeError, match=r"absent/journal\.sqlite3 cannot be used: No such file"):
         Journal(tmp_path / "absent" / "journal.sqlite3")

@@ -1,0 +1,118 @@
+"""The worker's Celery app: one queue of this node, one task, JSON only, no remote control.
+
+A command is acknowledged after it was carried out. A worker that dies leaves its commands unacknowledged
+in Redis; the next one takes them back when it connects (there is one worker per node), so nobody waits for
+the visibility timeout, which can then be long enough never to start a command twice by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery, bootsteps, signals
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.connection import Connection
+from kombu import Exchange, Queue
+
+from workers import logformat
+from workers.node import Environment, read_environment
+
+VISIBILITY_TIMEOUT = 3600
+"""Seconds. Far above the longest command: a stop, which waits for the container's own timeout."""
+
+
+def queue_name(node: str) -> str:
+    return f"node.{node}"
+
+
+def key_prefix(instance: str) -> str:
+    """Before every key Celery has in Redis; the platform's ``dispatch`` sends with the same."""
+    return f"{instance}:celery:"
+
+
+def broker_url(redis_url: str) -> str:
+    """redis-py's ``unix://`` in the words of Celery; anything else as it is."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.path}?virtual_host={database}"
+
+
+class TakeBack(bootsteps.StartStopStep):
+    """At every connection: put back into the queue what was received and never acknowledged."""
+
+    requires = (Connection,)
+
+    def start(self, consumer: Any) -> None:
+        channel = consumer.connection.default_channel
+        with channel.conn_or_acquire() as client:
+            tags = client.zrange(channel.unacked_index_key, 0, -1, desc=True)
+        for tag in tags:  # the newest first: each goes before what is in the queue
+            channel.qos.restore_by_tag(tag.decode())
+
+
+class NodeConsumer(Consumer):
+    """Takes tasks and nothing else: gossip, mingle, events, heartbeats and remote control are not there."""
+
+    event_dispatcher = None
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]  # the stubs know it as a variable
+        default_steps = (
+            "celery.worker.consumer.connection:Connection",
+            "workers.app:TakeBack",
+            "celery.worker.consumer.tasks:Tasks",
+            "celery.worker.consumer.consumer:Evloop",
+        )
+
+
+def build_app(environment: Environment) -> Celery:
+    """Nothing is connected or opened yet."""
+    queue = queue_name(environment.name)
+    app = Celery("slipway", set_as_current=True)
+    app.conf.update(
+        broker_url=broker_url(environment.redis_url),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": key_prefix(environment.instance),
+            # Of this node alone: what is unacknowledged here is ours to take back.
+            "unacked_key": f"unacked.{queue}",
+            "unacked_index_key": f"unacked.index.{queue}",
+            "unacked_mutex_key": f"unacked.mutex.{queue}",
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "socket_keepalive": not environment.redis_url.startswith("unix:"),
+            "health_check_interval": 25,
+        },
+        # The default exchange routes by queue name: no binding in Redis that could be emptied away.
+        task_queues=[Queue(queue, Exchange(""), routing_key=queue)],
+        task_default_queue=queue,
+        task_default_exchange="",
+        task_default_routing_key=queue,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_pool="threads",
+        worker_prefetch_multiplier=1,
+        worker_consumer="workers.app:NodeConsumer",
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        include=["workers.tasks"],
+    )
+    return app
+
+
+environment = read_environment(os.environ)
+app = build_app(environment)
+
+
+@signals.setup_logging.connect
+def _log(**_: Any) -> None:
+    logformat.configure(environment.log)

@@ -1,0 +1,104 @@
+"""From an envelope to the engine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from workers import sealing
+from workers.errors import BadCommand, SlipwayError
+from workers.messages import (
+    BakeImage,
+    Command,
+    DropLogs,
+    ImportImage,
+    RemoveContainer,
+    RemoveImage,
+    RunContainer,
+    StopContainer,
+    decode_command,
+)
+from workers.node import Node
+from workers.tasks import containers, images
+from workers.tasks.failures import failure_of
+from workers.tasks.jobs import Jobs
+
+STOPS = 2
+"""Of the worker's four threads: a stop waits for its container, and starts must not wait for stops."""
+STOP_AGAIN = 0.5
+TROUBLE_AGAIN = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Later(Exception):
+    """The command is to be carried out again after ``seconds``; nothing is lost meanwhile."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"again in {seconds:g} s")
+        self.seconds = seconds
+
+
+@dataclass
+class Executor:
+    """Safe to share between the worker's threads."""
+
+    node: Node
+    node_key: X25519PrivateKey
+    platform_key: Ed25519PublicKey
+    jobs: Jobs
+    _stops: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STOPS))
+
+    @classmethod
+    def open(cls, node: Node) -> Executor:
+        """Load the keys and take up jobs that an earlier worker left. Raise ``NodeError``."""
+        node_key = sealing.load_node_key(node.places.keys / "node")
+        platform_key = sealing.load_platform_key(node.places.keys / "platform")
+        jobs = Jobs(node.places, node.emit, images.work(node))
+        jobs.resume()
+        return cls(node, node_key, platform_key, jobs)
+
+    def execute(self, envelope: str) -> None:
+        """Raise ``BadCommand`` when it is not for us, ``Later`` when it cannot be carried out now."""
+        text = sealing.open_(
+            envelope,
+            node=self.node.name,
+            node_key=self.node_key,
+            platform_public_key=self.platform_key,
+        )
+        self.perform(decode_command(text))
+
+    def perform(self, command: Command) -> None:
+        """As ``execute``."""
+        try:
+            self._perform(command)
+        except (BadCommand, Later):
+            raise
+        except SlipwayError as error:
+            # The journal's disk is full, a container survives SIGKILL: the operator can help.
+            log.error("command_failed", kind=type(command).__name__, code=error.code, error=error.message)
+            raise Later(TROUBLE_AGAIN) from error
+        except Exception as error:
+            failure_of(error, doing=type(command).__name__)
+            raise Later(TROUBLE_AGAIN) from error
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case ImportImage() | BakeImage() | RemoveImage():
+                self.jobs.submit(command)
+            case StopContainer():
+                self._stop(command)
+            case RunContainer() | RemoveContainer() | DropLogs():
+                containers.perform(self.node, command)
+
+    def _stop(self, command: StopContainer) -> None:
+        if not self._stops.acquire(blocking=False):
+            raise Later(STOP_AGAIN)
+        try:
+            containers.perform(self.node, command)
+        finally:
+            self._stops.release()

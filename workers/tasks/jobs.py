@@ -1,0 +1,179 @@
+"""Long jobs of this node: taken over from the broker at once, done a few at a time, in order, exactly known.
+
+A job's command is on disk before Celery's task ends; from then on the broker is out of it, and so are its
+four threads: container starts never wait for an import. A worker that dies does its jobs again from their
+beginning when it is back. Of a job that has ended its outcome is kept for a while: a command that comes
+again is answered with it and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from workers.content import write_durably
+from workers.engine.host import Emit
+from workers.engine.places import Places
+from workers.errors import SlipwayError
+from workers.messages import (
+    BakeImage,
+    Event,
+    ImportImage,
+    JobFailed,
+    JobStarted,
+    JobSucceeded,
+    RemoveImage,
+    decode_command,
+    decode_event,
+    encode,
+)
+from workers.tasks.failures import failure_of
+
+SLOTS = 2
+"""Jobs at once. Both cores of a small node stay usable for containers."""
+KEPT = 7 * 24 * 3600.0
+"""Seconds an outcome is kept: far longer than any command for the job could still come."""
+PAUSE = 5.0
+"""Seconds between attempts to journal the end of a job."""
+
+JobCommand = ImportImage | BakeImage | RemoveImage
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What jobs do."""
+
+    perform: Callable[[JobCommand, Emit], None]
+    """Repeatable from its beginning. Raises what made it fail."""
+    tidy: Callable[[JobCommand], None]
+    """Drop what was only there for the job, however it ended. Repeatable."""
+
+
+class Jobs:
+    """``submit`` from any thread of one process; ``resume`` once, first."""
+
+    def __init__(self, places: Places, emit: Emit, work: Work, *, slots: int = SLOTS) -> None:
+        self._places, self._emit, self._work = places, emit, work
+        self._waiting: queue.SimpleQueue[JobCommand | None] = queue.SimpleQueue()
+        self._taken: set[str] = set()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        # Daemons: a worker that stops does not wait for a job; it is begun again.
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"job-{number}", daemon=True) for number in range(slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def resume(self) -> None:
+        """Take up what an earlier worker left, and forget what nobody will ask for."""
+        for path in sorted(self._places.jobs.iterdir(), key=lambda each: each.stat().st_mtime_ns):
+            if path.name.startswith("."):
+                path.unlink()  # half-written by a worker that died
+                continue
+            command, outcome = _load(path)
+            if command is not None and outcome is not None:
+                self._finish(command, outcome)
+            elif command is not None:
+                log.info("job_resumed", job=command.job)
+                self._take(command)
+        self._forget_old()
+
+    def submit(self, command: JobCommand) -> None:
+        """The job will be done, whatever dies. Raise ``NoSpace``."""
+        path = self._places.job(command.job)
+        with self._lock:
+            if command.job in self._taken:
+                return
+            outcome = _load(path)[1] if path.exists() else None
+            if outcome is None:
+                _store(path, command, None)
+                self._taken.add(command.job)
+        if outcome is None:
+            self._waiting.put(command)
+        else:
+            self._emit(outcome)
+
+    def close(self, timeout: float) -> None:
+        """Begin no further job; wait for those that run, but not long: they are begun again."""
+        self._closing.set()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _take(self, command: JobCommand) -> None:
+        with self._lock:
+            self._taken.add(command.job)
+        self._waiting.put(command)
+
+    def _serve(self) -> None:
+        while (command := self._waiting.get()) is not None and not self._closing.is_set():
+            try:
+                self._do(command)
+            except Exception:
+                # It stays on disk and is taken up at the next start, as after a kill.
+                log.exception("job_not_finished", job=command.job)
+
+    def _do(self, command: JobCommand) -> None:
+        outcome: JobSucceeded | JobFailed
+        try:
+            self._emit(JobStarted(command.job))
+            self._work.perform(command, self._emit)
+            outcome = JobSucceeded(command.job)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
+            outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
+        if self._deliver(outcome):
+            self._finish(command, outcome)
+            self._forget_old()
+
+    def _deliver(self, outcome: Event) -> bool:
+        """Journal it, as soon as there is space for it; False when the worker stops first."""
+        while True:
+            try:
+                self._emit(outcome)
+                return True
+            except SlipwayError as error:
+                log.error("job_outcome_not_journaled", error=str(error), outcome=encode(outcome))
+            if self._closing.wait(PAUSE):
+                return False
+
+    def _finish(self, command: JobCommand, outcome: Event) -> None:
+        """In this order each step may be the last one a dying worker takes."""
+        path = self._places.job(command.job)
+        _store(path, command, outcome)
+        self._work.tidy(command)
+        _store(path, None, outcome)
+        with self._lock:
+            self._taken.discard(command.job)
+
+    def _forget_old(self) -> None:
+        limit = time.time() - KEPT
+        with os.scandir(self._places.jobs) as entries:
+            old = [Path(entry.path) for entry in entries if entry.stat().st_mtime < limit]
+        for path in old:
+            with contextlib.suppress(FileNotFoundError):
+                if _load(path)[0] is None:
+                    path.unlink()
+
+
+def _store(path: Path, command: JobCommand | None, outcome: Event | None) -> None:
+    body = {"command": command and encode(command), "outcome": outcome and encode(outcome)}
+    write_durably(path, json.dumps(body).encode())
+
+
+def _load(path: Path) -> tuple[JobCommand | None, Event | None]:
+    body = json.loads(path.read_text())
+    command = decode_command(body["command"]) if body["command"] else None
+    assert command is None or isinstance(command, ImportImage | BakeImage | RemoveImage)  # noqa: S101 - ours
+    return command, decode_event(body["outcome"]) if body["outcome"] else None
