@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workers.engine.cgroups import Cgroups
+from workers.engine.identity import drop_userns
 from workers.engine.images import ImageStore
 from workers.engine.kernel import Kernel, LinuxKernel
 from workers.engine.networks import PRIVATE, Networks
@@ -60,3 +61,12 @@ def open_engine(
         conmon=conmon.program(),
         filters=Filters(places.node / "seccomp"),
     )
+
+
+def teardown(engine: Engine) -> None:
+    """Take from the node's kernel what the instance put there: bridges, rules, user namespaces, empty
+    cgroups. What lies on disk stays. Its containers must be gone. Repeatable."""
+    engine.networks.teardown()
+    for namespace in engine.places.namespaces.iterdir():
+        drop_userns(engine.kernel, engine.places, int(namespace.name))
+    engine.cgroups.prune()

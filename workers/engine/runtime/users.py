@@ -41,7 +41,8 @@ def resolve(user: str, read: Read, *, count: int = 65536) -> User:
     name, colon, group = user.partition(":")
     if colon and not group:
         raise InvalidSpec(f"User {user!r} names no group after the colon", user=user)
-    entry = _find_user(name or "0", read("/etc/passwd"))
+    name = name or "0"
+    entry = _find_user(name, read("/etc/passwd"))
     if entry is None and not name.isdigit():
         raise InvalidSpec(f"The image's /etc/passwd has no user {name!r}", user=user)
     uid, gid, home, login = entry or (int(name), 0, "/", "")
@@ -103,10 +104,12 @@ def reader(rootfs: Path) -> Read:
             raise
         finally:
             os.close(root)
-        with open(fd, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return ""
-            return file.read(_FILE_LIMIT).decode(errors="replace")
+            return os.pread(fd, _FILE_LIMIT, 0).decode(errors="replace")
+        finally:
+            os.close(fd)
 
     return read
 
