@@ -77,7 +77,10 @@ def image_config(**fields: Any) -> str:
 
 
 def make_image(
-    project: Project | None = None, name: str | None = "busybox:latest", layers: tuple[str, ...] = ("a",), **fields: Any
+    project: Project | None = None,
+    name: str | None = "busybox:latest",
+    layers: tuple[str, ...] = ("a",),
+    **fields: Any,
 ) -> Image:
     """An image with ``name`` in the project's list and one layer of 100 bytes per word."""
     project = project or make_project()

@@ -23,7 +23,9 @@ def test_a_typo_is_found_without_a_database(at: int) -> None:
         Credential.parse("".join(text))
 
 
-@pytest.mark.parametrize("text", ["", "slp_", "Bearer", "slp_abc_def", "ghp_12345678_" + "a" * 38, "slp_é2345678_" + "a" * 38])
+@pytest.mark.parametrize(
+    "text", ["", "slp_", "Bearer", "slp_abc_def", "ghp_12345678_" + "a" * 38, "slp_é2345678_" + "a" * 38]
+)
 def test_other_text_is_no_token(text: str) -> None:
     with pytest.raises(InvalidToken):
         Credential.parse(text)

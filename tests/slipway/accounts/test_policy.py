@@ -79,7 +79,9 @@ def test_a_team_belongs_to_who_made_it() -> None:
         services.create_team(make_actor(), "acme")
 
 
-@pytest.mark.parametrize("slug", ["a", "A-b", "a--b", "-ab", "ab-", "a_b", "a.b", "x" * 31, "api", "library", "", "ä1", "ab\n"])
+@pytest.mark.parametrize(
+    "slug", ["a", "A-b", "a--b", "-ab", "ab-", "a_b", "a.b", "x" * 31, "api", "library", "", "ä1", "ab\n"]
+)
 def test_a_slug_that_names_nothing_safely_is_refused(slug: str) -> None:
     with pytest.raises(InvalidName):
         parse_slug(slug, what="Team")

@@ -7,7 +7,14 @@ from django.utils import timezone
 
 from slipway.accounts import queries, services
 from slipway.accounts.actors import Actor
-from slipway.accounts.errors import ExpiredToken, InvalidRequest, InvalidToken, NotAllowed, NotFound, RevokedToken
+from slipway.accounts.errors import (
+    ExpiredToken,
+    InvalidRequest,
+    InvalidToken,
+    NotAllowed,
+    NotFound,
+    RevokedToken,
+)
 from slipway.accounts.models import Token
 from slipway.accounts.policy import Action, can
 from slipway.audit.models import Entry
