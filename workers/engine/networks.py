@@ -83,12 +83,13 @@ class Networks:
             return
         with _reported(f"The network of project {project.id}"), self._exclusive():
             segment = Segment(bridge_name(project.id), project.subnet)
-            self._hold_rules(segment)
-            self._pass_barriers()
+            state = self._hold_rules(segment)
+            if self._pass_barriers():
+                state = self._hold_rules(segment)
             raise_bridge(segment, self._alias(project))
             if not _forwards():
                 _FORWARD.write_text("1")
-            self._verified[project.id] = (project.subnet, self._hold_rules(segment))
+            self._verified[project.id] = (project.subnet, state)
 
     def heal(self) -> None:
         """Repair what others undid while containers run; for the agent, now and then.
@@ -99,10 +100,10 @@ class Networks:
         if self._healed != self._state():
             with _reported("The rules of containers' networks"), self._exclusive():
                 segments = self._standing().values()
-                if segments:
-                    self._hold_rules(*segments)
-                    self._pass_barriers()
-                self._healed = self._hold_rules(*segments) if segments else self._state()
+                state = self._hold_rules(*segments) if segments else self._state()
+                if segments and self._pass_barriers():
+                    state = self._hold_rules(*segments)
+                self._healed = state
         with _reported("The wires of removed containers"):
             self._sweep()
 
@@ -232,7 +233,8 @@ class Networks:
         everything = self._standing() | {segment.bridge: segment for segment in segments}
         self._nftables.run(rules.render(self._table, self._egress(), everything.values()))
 
-    def _pass_barriers(self) -> None:
+    def _pass_barriers(self) -> bool:
+        """See that no other program's firewall stops our bridges; whether that took a change."""
         found = forwarding.barriers(self._nftables.base_chains(), self._table)
         if found and forwarding.open_for_bridges(self._nftables):
             found = []
@@ -243,6 +245,7 @@ class Networks:
             # What cannot be passed keeps containers from the world, not from running: doctor tells.
             with contextlib.suppress(NetworkFailed):
                 forwarding.admit(barrier, self._instance)
+        return bool(found)
 
     # ------------------------------------------------------------------ ownership
 

@@ -56,15 +56,12 @@ def raise_bridge(segment: Segment, alias: str) -> None:
                 f"The interface {segment.bridge} belongs to something else; "
                 f"remove it with: ip link delete {segment.bridge}"
             )
+        mtu = uplink_mtu(host)
+        if (link.alias, link.mtu) == (alias, mtu) and stands(host, segment):
+            return
         own = (leases.gateway(segment.subnet), _prefix(segment.subnet))
         stale = [delete_address(link.index, *each) for each in host.addresses(link.index) if each != own]
-        host.batch(
-            [
-                *stale,
-                change_link(link.index, alias=alias, mtu=uplink_mtu(host)),
-                add_address(link.index, *own),
-            ]
-        )
+        host.batch([*stale, change_link(link.index, alias=alias, mtu=mtu), add_address(link.index, *own)])
         if not stands(host, segment):
             if created:
                 unplug(host, segment.bridge)
