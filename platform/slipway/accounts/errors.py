@@ -20,6 +20,12 @@ class NotAllowed(UserError):
     code = "NOT_ALLOWED"
 
 
+class ScopeMissing(NotAllowed):
+    """The user may, but not with the token they used."""
+
+    code = "SCOPE_MISSING"
+
+
 class InvalidToken(UserError):
     code = "TOKEN_INVALID"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from slipway.accounts.actors import Actor
-from slipway.accounts.errors import NotAllowed, NotFound
+from slipway.accounts.errors import NotAllowed, NotFound, ScopeMissing
 from slipway.accounts.models import Role, TokenScope
 from slipway.accounts.scope import Scoped
 
@@ -58,9 +59,17 @@ def can(actor: Actor, action: Action, subject: Scoped) -> bool:
 
 
 def require(actor: Actor, action: Action, subject: Scoped) -> None:
-    """Raise ``NotFound`` when ``actor`` may not even see ``subject``, ``NotAllowed`` when only that."""
+    """Raise ``NotFound`` when ``actor`` may not even see ``subject``, ``NotAllowed`` when only that.
+
+    ``ScopeMissing``, a ``NotAllowed``, says that another token of the same user would do.
+    """
     if can(actor, action, subject):
         return
     if action is Action.READ or not can(actor, Action.READ, subject):
         raise NotFound
+    if actor.token is not None and can(replace(actor, token=None), action, subject):
+        needed = TokenScope.WRITE if action is Action.WRITE else TokenScope.ADMIN
+        raise ScopeMissing(
+            f"This token does not allow this; one with the scope {needed.value} does.", needed=needed.value
+        )
     raise NotAllowed(f"Your role or token does not allow this here ({action.value} is needed).")

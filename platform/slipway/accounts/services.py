@@ -23,6 +23,7 @@ from slipway.accounts.errors import (
     NotAllowed,
     NotFound,
     RevokedToken,
+    ScopeMissing,
 )
 from slipway.accounts.models import Membership, Role, Team, Token, TokenScope, User
 from slipway.accounts.policy import Action, can, require
@@ -67,8 +68,10 @@ def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool
 
     ``allow_reserved`` is for the installation's own team, ``library``.
     """
-    if actor.token is not None and (actor.token.project_id or TokenScope.ADMIN not in actor.token.scopes):
-        raise NotAllowed("This token does not allow making teams; one with the scope admin does.")
+    if actor.token is not None:
+        _require_admin_scope(actor.token, "making teams")
+        if actor.token.project_id is not None:
+            raise NotAllowed("A token of one project does not allow making teams.")
     slug = parse_slug(slug, what="Team", allow_reserved=allow_reserved)
     try:
         with transaction.atomic():
@@ -173,10 +176,16 @@ def _token_scopes(scopes: Sequence[str]) -> list[str]:
 
 
 def _require_narrower(mine: Token, wanted: list[str], project: Project | None) -> None:
-    if TokenScope.ADMIN not in mine.scopes:
-        raise NotAllowed("This token does not allow making tokens; one with the scope admin does.")
+    _require_admin_scope(mine, "making or revoking tokens")
     if mine.project_id is not None and (project is None or project.id != mine.project_id):
         raise NotAllowed("A token of one project makes tokens of that project only.")
+
+
+def _require_admin_scope(token: Token, what: str) -> None:
+    if TokenScope.ADMIN not in token.scopes:
+        raise ScopeMissing(
+            f"This token does not allow {what}; one with the scope admin does.", needed=TokenScope.ADMIN.value
+        )
 
 
 def revoke_token(actor: Actor, token: Token) -> None:

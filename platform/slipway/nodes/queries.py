@@ -12,7 +12,8 @@ from slipway.nodes.models import Node
 def list_nodes(actor: Actor) -> QuerySet[Node]:
     """Administrators see the nodes; for everybody else there are none."""
     nodes = Node.objects.order_by("name")
-    return nodes if actor.is_administrator and actor.token is None else nodes.none()
+    bound = actor.token is not None and actor.token.project_id is not None
+    return nodes if actor.is_administrator and not bound else nodes.none()
 
 
 def get_node(actor: Actor, name: str) -> Node:

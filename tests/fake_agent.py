@@ -1,0 +1,138 @@
+"""A node's agent as far as the platform can tell: the HTTP of docs/architecture.md, 4, on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+
+@dataclass
+class FakeLog:
+    """Lines of one container; ``ended`` lets those who follow it go."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    ended: bool = False
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def write(self, *lines: str, stream: str = "stdout") -> None:
+        async with self.changed:
+            self.lines += [(stream, line) for line in lines]
+            self.changed.notify_all()
+
+    async def end(self) -> None:
+        async with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+
+class FakeAgent:
+    """Positions are the number of the line times ten. ``kills`` and ``uploads`` are what was asked of it."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.logs: dict[str, FakeLog] = {}
+        self.kills: list[tuple[str, str]] = []
+        self.uploads: dict[str, int] = {}
+        self.dropped: list[str] = []
+        self.followers = 0
+        self.refuse: tuple[int, str] | None = None
+        """Status and code of the answer to everything."""
+        self.cut_after: int | None = None
+        """Break a log off after so many lines, once."""
+        self._runner: web.AppRunner | None = None
+
+    def log(self, container: str) -> FakeLog:
+        return self.logs.setdefault(container, FakeLog())
+
+    async def start(self) -> None:
+        app = web.Application(middlewares=[self._refusals], client_max_size=1 << 40)
+        app.add_routes(
+            [
+                web.get("/v1/containers/{id}/logs", self._logs),
+                web.post("/v1/containers/{id}/kill", self._kill),
+                web.put("/v1/uploads", self._upload),
+                web.delete("/v1/uploads/{digest}", self._drop),
+            ]
+        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self.socket)).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _refusals(self, request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:
+        if self.refuse is not None:
+            status, code = self.refuse
+            return web.json_response({"code": code, "message": "No.", "facts": {"free": 1}}, status=status)
+        return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp's own handler type
+
+    async def _kill(self, request: web.Request) -> web.Response:
+        self.kills.append((request.match_info["id"], (await request.json())["signal"]))
+        return web.Response(status=204)
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        digest, size = hashlib.sha256(), 0
+        async for chunk in request.content.iter_any():
+            digest.update(chunk)
+            size += len(chunk)
+        name = f"sha256:{digest.hexdigest()}"
+        self.uploads[name] = size
+        return web.json_response({"digest": name, "size": size}, status=201)
+
+    async def _drop(self, request: web.Request) -> web.Response:
+        self.dropped.append(request.match_info["digest"])
+        return web.Response(status=204)
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        log = self.logs.get(request.match_info["id"])
+        if log is None:
+            body = {"code": "CONTAINER_UNKNOWN", "message": "No such container.", "facts": {}}
+            return web.json_response(body, status=404)
+        at = int(request.query.get("position", 0)) // 10
+        if "tail" in request.query:
+            at = max(0, len(log.lines) - int(request.query["tail"]))
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await answer.prepare(request)
+        self.followers += 1
+        try:
+            async for line in self._entries(log, at, follow=request.query.get("follow") == "1"):
+                await answer.write(line)
+        finally:
+            self.followers -= 1
+        return answer
+
+    async def _entries(self, log: FakeLog, at: int, *, follow: bool) -> AsyncIterator[bytes]:
+        while True:
+            while at < len(log.lines):
+                if self.cut_after is not None and at >= self.cut_after:
+                    self.cut_after = None
+                    raise ConnectionResetError("cut")
+                stream, text = log.lines[at]
+                entry = {"p": at * 10, "n": at * 10 + 10, "t": f"2026-01-01T00:00:{at % 60:02}Z", "s": stream}
+                yield json.dumps({**entry, "l": text, "f": True}).encode() + b"\n"
+                at += 1
+            if not follow or log.ended:
+                return
+            async with log.changed:
+                await log.changed.wait_for(lambda: log.ended or at < len(log.lines))
+
+
+@contextlib.asynccontextmanager
+async def running(socket: Path) -> AsyncIterator[FakeAgent]:
+    agent = FakeAgent(socket)
+    await agent.start()
+    try:
+        yield agent
+    finally:
+        await agent.stop()
