@@ -14,12 +14,10 @@ from typing import BinaryIO
 
 from workers.content import no_space
 from workers.engine.compression import HashingReader, compression_of, decompressed
-from workers.engine.tar import DIRECTORY, FILE, HARD_LINK, SYMLINK, BadTar, Entry, TarStream
+from workers.engine.tar import FILE, HARD_LINK, SYMLINK, BadTar, Entry, TarStream
 from workers.errors import InvalidArchive
 
-_IMAGE_FILE = re.compile(
-    r"(blobs|oci-layout|index\.json|manifest\.json|repositories|[0-9a-f]{64}(\.json|\.tar)?)(/.*)?"
-)
+_IMAGE_FILE = re.compile(r"(blobs|[0-9a-f]{64})(/.*)?|oci-layout|repositories|[^/]+\.(json|tar)")
 _MAX_FILES = 100_000
 _MAX_LINKS = 8
 
@@ -103,7 +101,7 @@ def opened(stream: BinaryIO, spool: Path, limit: int) -> Iterator[Files | None]:
 
 
 def _holds_image_files(stream: BinaryIO) -> bool:
-    """Whether the first entry that is not the root itself is one an image archive would have."""
+    """Whether it begins as an image archive would; only then its files are worth a look at all of it."""
     pieces = decompressed(HashingReader(stream))
     with _named():
         tar = TarStream(lambda _: next(pieces, b""))
@@ -149,8 +147,6 @@ def _index(file: BinaryIO) -> Files:
             elif entry.kind in (SYMLINK, HARD_LINK):
                 base = posixpath.dirname(name) if entry.kind == SYMLINK else ""
                 links[name] = posixpath.normpath(posixpath.join(base, entry.link.decode(errors="replace")))
-            elif entry.kind != DIRECTORY:
-                raise InvalidArchive(f"{name[:200]!r} has no place in an image archive", file=name[:200])
     return Files(file, parts, links)
 
 
