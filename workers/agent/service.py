@@ -41,6 +41,7 @@ HEARTBEAT_EVERY, HEARTBEAT_LIVES = 5.0, 15
 INVENTORY_EVERY = 60.0
 ROTATION_EVERY = 5.0
 SWEEP_EVERY = 3600.0
+HEALING_EVERY = 15.0
 PAUSE = 1.0
 """Seconds before a part that failed is started again."""
 
@@ -91,6 +92,7 @@ class Agent:
                 asyncio.create_task(self._keep_going("heartbeat", self._beat)),
                 asyncio.create_task(self._keep_going("rotation", self._rotate_logs)),
                 asyncio.create_task(self._keep_going("sweep", self._sweep)),
+                asyncio.create_task(self._keep_going("healing", self._heal_networks)),
             ]
             await self._serve()
             log.info("agent_ready", node=self._node.name, running=self._supervisor.running)
@@ -181,6 +183,12 @@ class Agent:
         while True:
             await asyncio.to_thread(self._containers.rotate_logs)
             await asyncio.sleep(ROTATION_EVERY)
+
+    async def _heal_networks(self) -> None:
+        """Another program's start or a reloaded firewall must not cut off containers that run."""
+        while True:
+            await asyncio.to_thread(self._node.engine.networks.heal)
+            await asyncio.sleep(HEALING_EVERY)
 
     async def _sweep(self) -> None:
         """At the start, every hour, and after an image was removed."""
