@@ -1,0 +1,185 @@
+"""``/ws``: the one WebSocket of a tab. Topics share it (docs/architecture.md, 6).
+
+``project:<id>`` and ``container:<id>`` bring hints, ``log:<container>`` a log. Who asks for a topic must be
+allowed to read it; unknown and forbidden look the same. Rights are looked at again from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.models import User
+from slipway.containers.consumers import LogFollow
+from slipway.containers.log_reading import LogRequest
+from slipway.containers.queries import get_container
+from slipway.nodes import agent
+from slipway.projects.queries import get_project
+from workers.errors import UserError
+
+log = structlog.get_logger(__name__)
+
+TOPICS_MAX = 100
+RECHECK_SECONDS = 30.0
+TAIL_MAX = 50_000
+POSITION_MAX = 1 << 62
+UNAUTHENTICATED = 4401
+"""Close code; the page then leads to the sign-in."""
+
+
+class BadFrame(UserError):
+    """The browser sent something that is none of our frames."""
+
+    code = "FRAME_INVALID"
+
+
+class Socket(AsyncJsonWebsocketConsumer):
+    source = staticmethod(agent.entries)
+
+    async def connect(self) -> None:
+        self.topics: set[str] = set()
+        self.follows: dict[str, tuple[LogFollow, asyncio.Task[None]]] = {}
+        self.recheck: asyncio.Task[None] | None = None
+        user = self.scope["user"]
+        await self.accept()
+        if not isinstance(user, User) or not user.is_active:
+            await self.close(UNAUTHENTICATED)
+            return
+        self.user_id = user.pk
+        self.recheck = asyncio.create_task(self._recheck())
+
+    async def disconnect(self, code: int) -> None:
+        if self.recheck is not None:
+            self.recheck.cancel()
+        for topic in list(self.topics):
+            await self._leave(topic)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        topic = content.get("topic") if isinstance(content, dict) else None
+        try:
+            if not isinstance(topic, str):
+                raise BadFrame("A frame is an object with op and topic.")
+            await self._obey(content.get("op"), topic, content)
+        except UserError as error:
+            await self._refuse(topic, error)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        try:
+            return await super().decode_json(text_data)
+        except ValueError:
+            return None
+
+    async def hint(self, event: dict[str, str]) -> None:
+        """From the channel layer (slipway.hints)."""
+        if event["topic"] in self.topics:
+            await self.send_json({"topic": event["topic"], "hint": event["hint"]})
+
+    # ------------------------------------------------------------------ frames
+
+    async def _obey(self, op: object, topic: str, frame: dict[str, Any]) -> None:
+        match op:
+            case "subscribe":
+                await self._subscribe(topic)
+            case "follow":
+                await self._follow(topic, frame)
+            case "ack":
+                if topic in self.follows:
+                    self.follows[topic][0].acknowledge(_whole(frame, "next", POSITION_MAX) or 0)
+            case "unsubscribe" | "unfollow":
+                await self._leave(topic)
+            case _:
+                raise BadFrame("op: subscribe, unsubscribe, follow, unfollow and ack are known.")
+
+    async def _subscribe(self, topic: str) -> None:
+        self._require_room(topic)
+        await self._look_up(topic)
+        if topic not in self.topics:
+            self.topics.add(topic)
+            await self.channel_layer.group_add(topic.replace(":", "."), self.channel_name)
+
+    async def _follow(self, topic: str, frame: dict[str, Any]) -> None:
+        position, tail = _whole(frame, "position", POSITION_MAX), _whole(frame, "tail", TAIL_MAX)
+        if not topic.startswith("log:"):
+            raise BadFrame("follow: a topic log:<container> is needed.")
+        self._require_room(topic)
+        container = await self._look_up(topic)
+        await self._leave(topic)
+        asked = LogRequest(position=position, tail=tail, follow=True)
+        follow = LogFollow(container, asked, self.send_json, self.source)
+        self.topics.add(topic)
+        self.follows[topic] = follow, asyncio.create_task(self._run(follow))
+
+    async def _run(self, follow: LogFollow) -> None:
+        try:
+            await follow.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("log_follow_failed", topic=follow.topic)
+            error = {"code": "INTERNAL", "message": "The log could not be read; trying again."}
+            await self.send_json({"topic": follow.topic, "error": error, "retry": True})
+
+    async def _leave(self, topic: str) -> None:
+        self.topics.discard(topic)
+        if topic in self.follows:
+            _, task = self.follows.pop(topic)
+            task.cancel()
+            await asyncio.wait([task])
+        else:
+            await self.channel_layer.group_discard(topic.replace(":", "."), self.channel_name)
+
+    async def _refuse(self, topic: object, error: UserError) -> None:
+        told = {"code": error.code, "message": error.message}
+        await self.send_json({"topic": topic, "error": told, "retry": False})
+
+    # ------------------------------------------------------------------ rights
+
+    def _require_room(self, topic: str) -> None:
+        if topic not in self.topics and len(self.topics) >= TOPICS_MAX:
+            raise BadFrame(f"At most {TOPICS_MAX} topics share one socket.")
+
+    @database_sync_to_async
+    def _look_up(self, topic: str) -> Any:
+        """The object the topic is about. Raise ``NotFound``, in the same words for unknown and forbidden."""
+        kind, _, key = topic.partition(":")
+        actor = Actor(user=User.objects.get(pk=self.user_id))
+        if kind == "project":
+            return get_project(actor, key)
+        if kind in ("container", "log"):
+            return get_container(actor, key)
+        raise BadFrame("topic: project:<id>, container:<id> and log:<id> are known.")
+
+    async def _recheck(self) -> None:
+        """Whoever was signed out, locked out or taken from the team hears no more."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if not await self._is_welcome():
+                await self.close(UNAUTHENTICATED)
+                return
+            for topic in list(self.topics):
+                try:
+                    await self._look_up(topic)
+                except UserError as error:
+                    await self._leave(topic)
+                    await self._refuse(topic, error)
+
+    @database_sync_to_async
+    def _is_welcome(self) -> bool:
+        session = self.scope["session"]
+        alive = session.session_key is not None and session.exists(session.session_key)
+        return alive and User.objects.filter(pk=self.user_id, is_active=True).exists()
+
+
+def _whole(frame: dict[str, Any], name: str, high: int) -> int | None:
+    value = frame.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+        raise BadFrame(f"{name}: a whole number from 0 to {high} is needed.")
+    return value

@@ -1,0 +1,175 @@
+"""Images of a project: the list, one with its layers, and the import of an archive."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.policy import Action, can, require
+from slipway.catalog import queries, services
+from slipway.catalog.models import Image
+from slipway.catalog.queries import HistoryEntry, LayerUse
+from slipway.console.calls import Call, curls
+from slipway.console.members import member_page
+from slipway.console.views.answers import live_page
+from slipway.jobs.models import JobKind
+from slipway.jobs.queries import list_jobs
+from slipway.pagination import paginate
+from slipway.projects.queries import get_project_by_path
+from workers.errors import UserError
+
+PAGE = 50
+USERS_MAX = 20
+
+
+@require_safe
+@member_page
+def image_list(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpResponse:
+    project = get_project_by_path(actor, team, slug)
+    images = queries.list_images(actor, project)
+    page = paginate(request, images, ["-created_at", "-id"], cursor=request.GET.get("cursor", ""), limit=PAGE)
+    jobs = list_jobs(actor, project).filter(kind__in=[JobKind.IMPORT_IMAGE, JobKind.BAKE_IMAGE])
+    context = {
+        "project": project,
+        "page": page,
+        "jobs": [job for job in jobs[:5] if job.is_active],
+        "may_write": can(actor, Action.WRITE, project),
+        "nav": "projects",
+        "calls": curls(request, Call("Images", "GET", f"/projects/{project.path}/images")),
+    }
+    return live_page(request, "console/images.html", "console/_images.html", context)
+
+
+@require_safe
+@member_page
+def image_import(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpResponse:
+    """The form; the archive itself goes to the REST door, which passes it on as it comes."""
+    project = get_project_by_path(actor, team, slug)
+    require(actor, Action.WRITE, project)
+    door = f"/projects/{project.path}/images"
+    upload = ("-H 'Content-Type: application/x-tar'", "-T rootfs.tar")
+    context = {
+        "project": project,
+        "door": f"/api/v1{door}",
+        "nav": "projects",
+        "calls": curls(
+            request, Call("Import an archive", "POST", f"{door}?name=alpine&tag=3.22", flags=upload)
+        ),
+    }
+    return render(request, "console/image_import.html", context)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One layer or one line of history without a layer, as drawn in the stack."""
+
+    entry: HistoryEntry
+    use: LayerUse | None
+    keyword: str
+    """The Dockerfile instruction, where one can be told."""
+    rest: str
+
+
+@require_safe
+@member_page
+def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: str) -> HttpResponse:
+    project = get_project_by_path(actor, team, slug)
+    found = queries.resolve(actor, project, image_id)
+    if found.project_id != project.pk:
+        return redirect("image", found.project.team.slug, found.project.slug, found.image_id)
+    sharing = queries.sharing(found)
+    path = f"/projects/{project.path}/images/{found.image_id}"
+    containers = found.containers.filter(removed_at=None).order_by("-created_at")
+    context = {
+        "project": project,
+        "image": found,
+        "names": [str(each) for each in found.references.all()],
+        "plates": _plates(found, sharing),
+        "sharing": sharing,
+        "config": _config(found),
+        "containers": containers[:USERS_MAX],
+        "may_write": can(actor, Action.WRITE, found),
+        "nav": "projects",
+        "calls": curls(request, Call("This image", "GET", path), Call("Remove it", "DELETE", path)),
+    }
+    return render(request, "console/image.html", context)
+
+
+def _plates(found: Image, sharing: queries.Sharing) -> list[Plate]:
+    """Top of the stack first."""
+    uses = {use.layer.pk: use for use in sharing.layers}
+    plates = []
+    for entry in reversed(queries.history(found)):
+        keyword, rest = _instruction(entry.created_by)
+        use = uses.get(entry.layer.pk) if entry.layer else None
+        plates.append(Plate(entry, use, keyword, rest or entry.comment))
+    return plates
+
+
+_KEYWORDS = frozenset(
+    [
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "HEALTHCHECK",
+        "LABEL",
+        "RUN",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ]
+)
+
+
+def _instruction(created_by: str) -> tuple[str, str]:
+    """Keyword and the rest of a history line, whichever builder wrote it."""
+    text = created_by.strip()
+    for noise in ("/bin/sh -c #(nop)", "|0 "):
+        text = text.removeprefix(noise).strip()
+    if text.startswith("/bin/sh -c "):
+        return "RUN", text.removeprefix("/bin/sh -c ").strip()
+    word, _, rest = text.partition(" ")
+    return (word, rest.removesuffix("# buildkit").strip()) if word in _KEYWORDS else ("", text)
+
+
+def _config(found: Image) -> dict[str, Any]:
+    """What a container of it is given unless it asks otherwise."""
+    document = json.loads(found.config)
+    inner = document.get("config")
+    inner = inner if isinstance(inner, dict) else {}
+    return {
+        "entrypoint": inner.get("Entrypoint") or [],
+        "command": inner.get("Cmd") or [],
+        "env": inner.get("Env") or [],
+        "working_dir": inner.get("WorkingDir") or "/",
+        "user": inner.get("User") or "root",
+        "ports": sorted(inner.get("ExposedPorts") or {}),
+        "platform": f"{document.get('os', '')}/{document.get('architecture', '')}",
+        "created": document.get("created") or "",
+    }
+
+
+@require_POST
+@member_page
+def image_remove(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: str) -> HttpResponse:
+    project = get_project_by_path(actor, team, slug)
+    found = queries.resolve(actor, project, image_id)
+    try:
+        job = services.remove_image(actor, found)
+    except UserError as error:
+        context = {"project": project, "image": found, "error": error, "nav": "projects"}
+        return render(request, "console/image_refused.html", context, status=409)
+    return redirect("job", job.hex)

@@ -1,0 +1,81 @@
+"""A piece of a container's log as JSON: what the pane reads while the socket is down, and what came before."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+
+from slipway.accounts.errors import NotFound
+from slipway.console.members import actor_of
+from slipway.containers.errors import LogGone
+from slipway.containers.log_reading import LogRequest, read_log
+from slipway.containers.models import Container
+from slipway.containers.queries import get_container
+from slipway.nodes import agent
+from slipway.nodes.agent import LogEntry
+from slipway.threads import in_pool
+from workers.errors import SlipwayError
+
+LINES_MAX = 10_000
+BEFORE_BYTES = 1 << 20
+"""How far back one step of "earlier lines" reads."""
+POSITION_MAX = 1 << 62
+
+source = agent.entries
+
+
+@require_safe
+async def container_log(request: HttpRequest, container_id: str) -> JsonResponse:
+    """``?position=`` or ``?tail=`` reads on from there; ``?before=`` reads what ends there.
+
+    Answers the frame of the socket: entries, next, end.
+    """
+    container = await in_pool(_find, request, container_id)
+    before = _number(request, "before")
+    if before is None:
+        asked = LogRequest(position=_number(request, "position"), tail=_number(request, "tail"))
+    else:
+        # Any byte will do to begin at: a torn first line is skipped, and read with the next step.
+        asked = LogRequest(position=max(0, before - BEFORE_BYTES))
+    try:
+        entries = await _take(read_log(container, asked, source), before)
+    except LogGone:
+        entries = []
+    except SlipwayError as error:
+        return JsonResponse({"code": error.code, "message": error.message}, status=503)
+    return _frame(entries, asked.position or 0, ended=len(entries) < LINES_MAX and not container.is_alive)
+
+
+def _find(request: HttpRequest, container_id: str) -> Container:
+    try:
+        return get_container(actor_of(request), container_id)
+    except NotFound as error:
+        raise Http404(error.message) from error
+
+
+async def _take(found: AsyncIterator[LogEntry], before: int | None) -> list[LogEntry]:
+    taken: list[LogEntry] = []
+    async with aclosing(found) as entries:  # type: ignore[type-var]  # an async generator in fact
+        async for entry in entries:
+            if before is not None and entry.position >= before:
+                break
+            taken.append(entry)
+            if before is None and len(taken) >= LINES_MAX:
+                break
+    return taken
+
+
+def _frame(entries: list[LogEntry], position: int, *, ended: bool) -> JsonResponse:
+    rows = [[each.position, each.time, each.stream, each.text, each.whole] for each in entries]
+    following = entries[-1].next if entries else position
+    response = JsonResponse({"entries": rows, "next": following, "end": ended})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    text = request.GET.get(name, "")
+    return min(int(text), POSITION_MAX) if text.isascii() and text.isdigit() and len(text) < 20 else None

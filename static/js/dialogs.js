@@ -1,0 +1,19 @@
+// <button data-dialog="id"> opens the <dialog id>; the browser keeps focus inside and gives it back after.
+
+export function startDialogs() {
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-dialog]");
+    if (opener) document.getElementById(opener.dataset.dialog)?.showModal();
+    const closer = event.target.closest("[data-close]");
+    if (closer) closer.closest("dialog").close();
+    // The backdrop belongs to the dialog element itself; its content lies in child elements.
+    if (event.target instanceof HTMLDialogElement) event.target.close();
+  });
+  document.addEventListener("input", (event) => {
+    const name = event.target.dataset.typeName;
+    if (name !== undefined) event.target.form.querySelector("[data-armed]").disabled = event.target.value !== name;
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful) event.target.closest?.("dialog[open]")?.close();
+  });
+}

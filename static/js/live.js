@@ -1,0 +1,48 @@
+// Regions that show facts: asked for again when a hint says so, and by polling while the socket is down.
+//
+//   <div data-topic="project:…" hx-get="…" hx-trigger="refresh">
+
+import { isOpen, subscribe } from "./socket.js";
+
+const SPACING = 400;
+const POLLING = 4000;
+
+class Region {
+  constructor(element) {
+    this.element = element;
+    this.last = 0;
+    this.timer = null;
+    for (const topic of element.dataset.topic.split(" ")) {
+      const refresh = () => this.refresh();
+      subscribe(topic, refresh, refresh);
+    }
+  }
+
+  /** At once, and then at most every SPACING: a burst of hints costs two requests. */
+  refresh() {
+    if (this.timer !== null || !this.element.isConnected) return;
+    const wait = Math.max(0, this.last + SPACING - performance.now());
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.last = performance.now();
+      window.htmx.trigger(this.element, "refresh");
+    }, wait);
+  }
+}
+
+const regions = [];
+
+export function startRegions() {
+  for (const element of document.querySelectorAll("[data-topic][hx-get]")) regions.push(new Region(element));
+  for (const element of document.querySelectorAll("[data-poll][hx-get]")) poll(element);
+  setInterval(() => {
+    if (!isOpen() && !document.hidden) regions.forEach((region) => region.refresh());
+  }, POLLING);
+}
+
+/** Facts without a topic (the nodes, jobs of all projects): asked for every few seconds while looked at. */
+function poll(element) {
+  setInterval(() => {
+    if (!document.hidden && element.isConnected) window.htmx.trigger(element, "refresh");
+  }, Number(element.dataset.poll) * 1000);
+}
