@@ -16,6 +16,8 @@ from uuid import UUID
 import redis
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from slipway import events, hints, sweep
 from slipway.nodes import heartbeats
@@ -32,6 +34,13 @@ ASK_SECONDS = 2.0
 ASKED_ENOUGH = 5
 """Replays asked for and answered in vain, after which a gap counts as lost for good."""
 PAUSE_MAX = 5.0
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that fails at once: how long to wait is ours to say."""
+    return redis.Redis.from_url(
+        url, socket_timeout=10, socket_connect_timeout=3, retry=Retry(NoBackoff(), retries=0)
+    )
 
 
 def stream_key(node: str) -> str:
@@ -111,7 +120,7 @@ def _apply_one(entry: Entry, node: Node) -> Sequence[hints.Hint]:
     except (OperationalError, InterfaceError):
         raise  # the database's trouble, not the event's
     except Exception:
-        log.exception("event_refused", node=node.name, seq=entry.seq, event=entry.event[:2000])
+        log.exception("event_refused", node=node.name, seq=entry.seq, text=entry.event[:2000])
         return ()
 
 
@@ -135,6 +144,7 @@ class Reading:
     cursor: str = "0"
     asked_at: float = field(default=float("-inf"))
     in_vain: int = 0
+    gap_before: int | None = None
 
 
 class Observer:
@@ -212,16 +222,19 @@ class Observer:
             reading.in_vain = 0
         reading.epoch, reading.seq = applied.epoch, applied.seq
         self._tell_applied(reading)
-        if applied.gap_before is not None:
-            self._close_gap(reading, applied.gap_before)
+        reading.gap_before = applied.gap_before
+        if reading.gap_before is not None:
+            self._close_gap(reading, reading.gap_before)
 
     def _close_gap(self, reading: Reading, before: int) -> None:
-        if self._clock() - reading.asked_at < ASK_SECONDS:
+        """Ask for what is missing, again and again; in the end go on without it."""
+        # The node takes a request away when it answers: one that still lies there was not even read.
+        too_soon = self._clock() - reading.asked_at < ASK_SECONDS
+        if too_soon or self._broker.exists(replay_key(reading.name)):
             return
-        # The node takes a request away when it answers; one that still lies there was not even read.
-        if reading.in_vain >= ASKED_ENOUGH and not self._broker.exists(replay_key(reading.name)):
+        if reading.in_vain >= ASKED_ENOUGH:
             accept_gap(reading.node_id, reading.epoch, before)
-            self._readings.pop(reading.name)
+            del self._readings[reading.name]
             self._kept_at = float("-inf")
             return
         log.warning("events_missing", node=reading.name, wanted=reading.seq + 1, got=before)
@@ -241,6 +254,8 @@ class Observer:
             if is_new or forgotten:
                 reading.cursor = "0"
                 self._ask_replay(reading)
+            elif reading.gap_before is not None:
+                self._close_gap(reading, reading.gap_before)
             heartbeats.note(node, self._broker.get(heartbeats.key(node.name)))
 
     def _tell_applied(self, reading: Reading) -> bool:

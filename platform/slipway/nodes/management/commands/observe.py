@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-import redis
 import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from slipway import keys
-from slipway.observer import Observer
+from slipway.observer import Observer, connect
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         keys.require()
-        broker = redis.Redis.from_url(settings.SLIPWAY_REDIS_URL, socket_timeout=10, socket_connect_timeout=3)
+        broker = connect(settings.SLIPWAY_REDIS_URL)
         observer = Observer(broker)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: observer.stop())
