@@ -89,7 +89,14 @@ def clock() -> list[Check]:
     """Sealed commands expire and tokens do: a clock that is off breaks both."""
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(_Timex(0)))
     if state < 0:
-        return [Check("clock", "degraded", f"its state is unknown: {os.strerror(ctypes.get_errno())}")]
+        return [
+            Check(
+                "clock",
+                "degraded",
+                f"its state is unknown: {os.strerror(ctypes.get_errno())}",
+                "allow adjtimex to read it",
+            )
+        ]
     if state == _UNSYNCHRONISED:
         fix = "apt-get install systemd-timesyncd, or chrony"
         return [Check("clock", "degraded", "nothing keeps it synchronised, as far as the kernel knows", fix)]
