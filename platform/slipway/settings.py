@@ -128,7 +128,7 @@ STATIC_ROOT = SLIPWAY_PLATFORM_DATA / "static"
 STATICFILES_DIRS = [ROOT / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "slipway.console.storage.HashedStaticFiles"},
 }
 FILE_UPLOAD_TEMP_DIR = str(SLIPWAY_PLATFORM_DATA / "tmp")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 << 20

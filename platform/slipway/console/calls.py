@@ -30,9 +30,8 @@ class Shown:
 
 
 def curls(request: HttpRequest, *calls: Call) -> list[Shown]:
-    return [
-        Shown(call.title, _curl(request.build_absolute_uri("/api/v1").rstrip("/"), call)) for call in calls
-    ]
+    base = request.build_absolute_uri("/api/v1")
+    return [Shown(call.title, _curl(base, call)) for call in calls]
 
 
 def _curl(base: str, call: Call) -> str:

@@ -1,4 +1,4 @@
-"""How states look: shape, word and tone together, never colour alone; and why a container ended, in a sentence."""
+"""How states look: shape, word and tone, never colour alone; and why a container ended, in a sentence."""
 
 from __future__ import annotations
 

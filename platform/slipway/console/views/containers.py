@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from slipway.accounts.actors import Actor
+from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.policy import Action, can, require
 from slipway.catalog.models import Image
 from slipway.catalog.queries import list_images
@@ -25,7 +26,7 @@ from slipway.containers.models import Container, State
 from slipway.containers.queries import get_container
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library, get_project_by_path
-from workers.errors import SlipwayError, UserError
+from workers.errors import SlipwayError
 
 IMAGES_MAX = 50
 PICKED_MAX = 12
@@ -98,7 +99,9 @@ def container_act(request: HttpRequest, actor: Actor, container_id: str, action:
     found = get_container(actor, container_id)
     try:
         _act(actor, found, action)
-    except (UserError, SlipwayError) as error:
+    except (NotAllowed, NotFound):
+        raise
+    except SlipwayError as error:
         found = get_container(actor, container_id)
         return show(request, actor, found, error, status=409)
     return done(request, DONE[action].format(found.name), reverse("container", args=[found.id]))

@@ -1,4 +1,4 @@
-"""A piece of a container's log as JSON: what the pane reads while the socket is down, and what came before."""
+"""A piece of a log as JSON: what the pane reads while the socket is down, and what came before."""
 
 from __future__ import annotations
 

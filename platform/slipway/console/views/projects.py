@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from slipway.accounts.actors import Actor
@@ -116,8 +117,7 @@ def team_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         except UserError as error:
             blame(form, error, {"name": "slug"})
         else:
-            done(request, f"Team {team.slug} is there.", "")
-            return redirect("project-new")
+            return done(request, f"Team {team.slug} is there.", f"{reverse('project-new')}?team={team.slug}")
     context = {"form": form, "nav": "projects", "calls": _team_calls(request)}
     return render(request, "console/team_new.html", context, status=422 if form.errors else 200)
 
@@ -139,8 +139,8 @@ def project_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         except SlipwayError as error:
             blame(form, error, {"name": "slug"})
         else:
-            done(request, f"Project {made.path} is there.", "")
-            return redirect("project", made.team.slug, made.slug)
+            url = reverse("project", args=[made.team.slug, made.slug])
+            return done(request, f"Project {made.path} is there.", url)
     body = {"team": teams[0].slug if teams else "acme", "slug": "shop"}
     calls = curls(request, Call("Create a project", "POST", "/projects", body))
     context = {"form": form, "nav": "projects", "calls": calls}
