@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.content import Content, Writer
+from workers.content import DirectoryContent, Writer
 from workers.oci.digest import Digest
 
 FORGOTTEN = 24 * 3600.0
@@ -25,7 +25,7 @@ FORGOTTEN = 24 * 3600.0
 class Uploads:
     """Safe to share between threads and processes."""
 
-    def __init__(self, directory: Path, content: Content) -> None:
+    def __init__(self, directory: Path, content: DirectoryContent) -> None:
         self._directory = directory
         self.content = content
 
@@ -48,7 +48,8 @@ class Uploads:
                 self._drop_unwanted(tickets, digest)
 
     def sweep(self, now: float | None = None) -> None:
-        """Drop uploads whose import was never asked for."""
+        """Drop uploads whose import was never asked for, and what cut-off ones left."""
+        self.content.sweep_partials()
         limit = (time.time() if now is None else now) - FORGOTTEN
         with self._locked():
             for tickets in list(self._directory.glob("sha256-*")):

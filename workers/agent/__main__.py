@@ -25,7 +25,7 @@ def main() -> int:
     except SlipwayError as error:
         print(f"slipway agent: {error}", file=sys.stderr)
         return 1
-    setproctitle(f"slipway agent {node.name}")
+    setproctitle(f"slipway: workers.agent {node.name}")
     try:
         uvloop.run(serve(node))
     finally:

@@ -59,4 +59,4 @@ def _close(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _ready(**_: Any) -> None:
-    setproctitle(f"slipway worker {environment.name}")
+    setproctitle(f"slipway: workers.app {environment.name}")
