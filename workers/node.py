@@ -94,8 +94,9 @@ def open_node(environment: Environment) -> Node:
     return Node(environment, engine, journal, uploads)
 
 
-def take_lock(path: Path, what: str) -> None:
-    """Be the only ``what`` of the run directory until this process ends. Raise ``NodeError`` when not."""
+def take_lock(path: Path, what: str) -> int:
+    """Be the only ``what`` of the run directory until the returned descriptor is closed, at the latest when
+    this process ends. Raise ``NodeError`` when there is another."""
     path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -106,6 +107,7 @@ def take_lock(path: Path, what: str) -> None:
             f"Another {what} runs for {path.parent}: stop it, or give this one its own SLIPWAY_RUN",
             path=str(path),
         ) from error
+    return fd
 
 
 def _path(variables: Mapping[str, str], name: str, default: str) -> Path:

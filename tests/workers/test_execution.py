@@ -1,0 +1,168 @@
+"""From an envelope to the engine: what is refused, what is put off, what becomes an event."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from workers import sealing
+from workers.engine import containers
+from workers.engine.places import Places
+from workers.errors import BadCommand, NoSpace, RuntimeFailed
+from workers.messages import (
+    Command,
+    ContainerFailed,
+    ContainerSpec,
+    DropLogs,
+    Event,
+    ProjectSlice,
+    RemoveContainer,
+    RunContainer,
+    StopContainer,
+    encode,
+)
+from workers.tasks import execution
+from workers.tasks.execution import Executor, Later
+from workers.tasks.jobs import Jobs, Work
+
+SIGNING_KEY = Ed25519PrivateKey.generate()
+ID = "c" * 64
+RUN = RunContainer(
+    container=ID,
+    generation=3,
+    run=2,
+    project=ProjectSlice("d" * 32, 1_000_000, "10.99.0.0/24"),
+    spec=ContainerSpec("sha256:" + "e" * 64, "d" * 32, "web", "web"),
+)
+
+
+@dataclass
+class Node:
+    """What the executor asks of a node; its engine is replaced by the test's functions."""
+
+    places: Places
+    events: list[Event]
+    name: str = "local"
+    engine: Any = None
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    (tmp_path / "node" / "jobs").mkdir(parents=True)
+    node: Any = Node(Places(tmp_path, tmp_path / "run"), [])
+    jobs = Jobs(node.places, node.emit, Work(perform=lambda command, emit: None, tidy=lambda command: None))
+    yield Executor(node, X25519PrivateKey.generate(), SIGNING_KEY.public_key(), jobs)
+    jobs.close(timeout=10)
+
+
+def seal(executor: Executor, text: str) -> str:
+    return sealing.seal(
+        text, node="local", node_public_key=executor.node_key.public_key(), signing_key=SIGNING_KEY
+    )
+
+
+def test_a_sealed_command_reaches_the_engine(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Command] = []
+    monkeypatch.setattr(containers, "run", lambda engine, command, emit: ran.append(command))
+    executor.execute(seal(executor, encode(RUN)))
+    assert ran == [RUN]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"kind":"Reboot","body":{}}', '{"kind":"DropLogs","body":{"x":1}}']
+)
+def test_a_sealed_text_that_is_no_command_is_refused(executor: Executor, text: str) -> None:
+    with pytest.raises(BadCommand):
+        executor.execute(seal(executor, text))
+
+
+def test_an_unexpected_error_of_a_start_becomes_an_event_with_an_id(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(containers, "run", fail)
+    executor.perform(RUN)
+    (event,) = executor.node.events  # type: ignore[attr-defined]  # the test's node
+    assert isinstance(event, ContainerFailed)
+    assert (event.container, event.generation, event.run) == (ID, 3, 2)
+    assert event.cause.code == "INTERNAL"
+    assert "error_id" in event.cause.facts
+
+
+def test_a_start_whose_outcome_cannot_be_journaled_is_put_off(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NoSpace("no space for the journal")
+
+    monkeypatch.setattr(containers, "run", fail)
+    monkeypatch.setattr(executor.node, "emit", fail)
+    with pytest.raises(Later):
+        executor.perform(RUN)
+
+
+@pytest.mark.parametrize("error", [RuntimeFailed("it survives"), OSError(5, "io"), ValueError()])
+def test_a_stop_or_removal_that_fails_is_put_off(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    for name, command in (
+        ("stop", StopContainer(ID, 4)),
+        ("remove", RemoveContainer(ID, 5)),
+        ("drop_logs", DropLogs(ID)),
+    ):
+        monkeypatch.setattr(containers, name, fail)
+        with pytest.raises(Later):
+            executor.perform(command)
+
+
+def test_an_id_that_would_leave_its_directory_is_refused(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(engine: object, command: RunContainer, emit: object) -> None:
+        executor.node.places.record(command.container)
+
+    monkeypatch.setattr(containers, "run", look)
+    with pytest.raises(BadCommand):
+        executor.perform(RunContainer("../../etc", 1, 1, RUN.project, RUN.spec))
+
+
+def test_stops_that_wait_leave_threads_for_starts(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, waiting = threading.Event(), threading.Barrier(execution.STOPS + 1)
+
+    def wait(*_: object) -> None:
+        waiting.wait(10)
+        go.wait(10)
+
+    monkeypatch.setattr(containers, "stop", wait)
+    stops = [
+        threading.Thread(target=executor.perform, args=(StopContainer(ID, number),))
+        for number in range(execution.STOPS)
+    ]
+    for stop in stops:
+        stop.start()
+    waiting.wait(10)
+    with pytest.raises(Later) as put_off:
+        executor.perform(StopContainer(ID, 9))
+    assert put_off.value.seconds == execution.STOP_AGAIN
+    go.set()
+    for stop in stops:
+        stop.join()
+    monkeypatch.setattr(containers, "stop", lambda *_: None)
+    executor.perform(StopContainer(ID, 10))

@@ -1,0 +1,241 @@
+"""Jobs of a node: each is done once its command was taken, whoever dies, and ends with one outcome."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.workers.conftest import eventually
+from workers.engine.host import Emit
+from workers.engine.places import Places
+from workers.errors import InvalidArchive, NoSpace
+from workers.messages import (
+    BakeImage,
+    Event,
+    Failure,
+    ImportImage,
+    JobFailed,
+    JobProgressed,
+    JobStarted,
+    JobSucceeded,
+    encode,
+)
+from workers.tasks import jobs as module
+from workers.tasks.images import PROGRESS_EVERY, Reporter
+from workers.tasks.jobs import JobCommand, Jobs, Work
+
+UPLOAD = "sha256:" + "0" * 64
+
+
+def import_image(job: str) -> ImportImage:
+    return ImportImage(job=job, scope="scope", upload=UPLOAD)
+
+
+@dataclass
+class Node:
+    """A worker's life on a data directory; ``perform`` is what jobs do in it."""
+
+    places: Places
+    perform: Callable[[JobCommand, Emit], None] = lambda command, emit: None
+    slots: int = 2
+    events: list[Event] = field(default_factory=list)
+    tidied: list[str] = field(default_factory=list)
+    tidy_fails: bool = False
+    journal_is_full: bool = False
+    lives: list[Jobs] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        if self.journal_is_full:
+            raise NoSpace("no space for the journal")
+        self.events.append(event)
+
+    def tidy(self, command: JobCommand) -> None:
+        if self.tidy_fails:
+            raise OSError("killed here")
+        self.tidied.append(command.job)
+
+    def start(self) -> Jobs:
+        work = Work(perform=lambda command, emit: self.perform(command, emit), tidy=self.tidy)
+        jobs = Jobs(self.places, self.emit, work, slots=self.slots)
+        jobs.resume()
+        self.lives.append(jobs)
+        return jobs
+
+    def ended(self, job: str) -> bool:
+        """Its outcome is told, it is tidied up, and nothing but the outcome is kept."""
+        path = self.places.job(job)
+        return path.exists() and '"command": null' in path.read_text()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    (tmp_path / "node" / "jobs").mkdir(parents=True)
+    node = Node(Places(tmp_path, tmp_path / "run"))
+    yield node
+    for jobs in node.lives:
+        jobs.close(timeout=10)
+
+
+def test_a_job_starts_succeeds_and_tidies_up(node: Node) -> None:
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.ended("j"))
+    assert node.events == [JobStarted("j"), JobSucceeded("j")]
+    assert node.tidied == ["j"]
+
+
+def test_a_job_that_fails_says_why_and_tidies_up(node: Node) -> None:
+    def fail(command: JobCommand, emit: Emit) -> None:
+        raise InvalidArchive("no tar", offset=7)
+
+    node.perform = fail
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.ended("j"))
+    assert node.events[-1] == JobFailed("j", Failure("ARCHIVE_INVALID", "no tar", {"offset": 7}))
+    assert node.tidied == ["j"]
+
+
+def test_an_unexpected_error_becomes_a_failure_with_an_id(node: Node) -> None:
+    def fail(command: JobCommand, emit: Emit) -> None:
+        raise ZeroDivisionError
+
+    node.perform = fail
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.ended("j"))
+    outcome = node.events[-1]
+    assert isinstance(outcome, JobFailed)
+    assert outcome.cause.code == "INTERNAL"
+    assert str(outcome.cause.facts["error_id"]) in outcome.cause.message
+
+
+def test_a_command_delivered_again_while_the_job_runs_changes_nothing(node: Node) -> None:
+    go, calls = threading.Event(), []
+
+    def wait(command: JobCommand, emit: Emit) -> None:
+        calls.append(command.job)
+        go.wait(10)
+
+    node.perform = wait
+    jobs = node.start()
+    jobs.submit(import_image("j"))
+    eventually(lambda: calls)
+    jobs.submit(import_image("j"))
+    go.set()
+    eventually(lambda: node.ended("j"))
+    assert calls == ["j"]
+    assert node.events == [JobStarted("j"), JobSucceeded("j")]
+
+
+def test_a_command_delivered_again_after_the_end_repeats_the_outcome_only(node: Node) -> None:
+    jobs = node.start()
+    jobs.submit(import_image("j"))
+    eventually(lambda: node.ended("j"))
+    jobs.submit(import_image("j"))
+    assert node.events == [JobStarted("j"), JobSucceeded("j"), JobSucceeded("j")]
+    node.start().submit(import_image("j"))
+    assert node.events[3:] == [JobSucceeded("j")]
+
+
+def test_more_jobs_than_slots_wait_in_order(node: Node) -> None:
+    running, most, order = 0, 0, []
+    lock = threading.Lock()
+
+    def count(command: JobCommand, emit: Emit) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            order.append(command.job)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    node.perform = count
+    jobs = node.start()
+    names = [f"j{number}" for number in range(10)]
+    for name in names:
+        jobs.submit(import_image(name))
+    eventually(lambda: all(node.ended(name) for name in names))
+    assert most <= 2
+    assert sorted(order) == names
+    assert order[0] in names[:2]
+
+
+def test_a_worker_that_dies_leaves_its_jobs_to_the_next_one(node: Node) -> None:
+    # What a killed worker leaves: commands on disk, nobody at work.
+    for name in ("first", "second"):
+        module._store(node.places.job(name), import_image(name), None)
+        os.utime(node.places.job(name), ns=(0, 1_000 if name == "first" else 2_000))
+    node.places.job("first").with_name(".half.123").write_text("half")
+    node.slots = 1
+    node.start()
+    eventually(lambda: node.ended("first") and node.ended("second"))
+    assert [event for event in node.events if isinstance(event, JobStarted)] == [
+        JobStarted("first"),
+        JobStarted("second"),
+    ]
+    assert not node.places.job("first").with_name(".half.123").exists()
+
+
+def test_a_worker_that_dies_before_tidying_up_does_the_tidying_and_not_the_job(node: Node) -> None:
+    node.tidy_fails = True
+    node.start().submit(import_image("j"))
+    eventually(
+        lambda: JobSucceeded("j") in node.events and '"outcome": null' not in node.places.job("j").read_text()
+    )
+    node.tidy_fails = False
+    node.start()
+    assert node.ended("j")
+    assert node.tidied == ["j"]
+    assert node.events == [JobStarted("j"), JobSucceeded("j")]
+
+
+def test_an_outcome_waits_for_space_in_the_journal(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+
+    def fill_the_disk(command: JobCommand, emit: Emit) -> None:
+        node.journal_is_full = True
+
+    node.perform = fill_the_disk
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.journal_is_full)
+    assert not node.ended("j")
+    node.journal_is_full = False
+    eventually(lambda: node.ended("j"))
+    assert node.events == [JobStarted("j"), JobSucceeded("j")]
+
+
+def test_outcomes_are_forgotten_after_a_week_and_waiting_jobs_never(node: Node) -> None:
+    jobs = node.start()
+    jobs.submit(import_image("old"))
+    eventually(lambda: node.ended("old"))
+    waiting = node.places.job("waiting")
+    module._store(waiting, import_image("waiting"), None)
+    for path in (node.places.job("old"), waiting):
+        os.utime(path, (0, time.time() - module.KEPT - 1))
+    jobs.submit(BakeImage("new", "scope", "busybox", "busybox", "latest"))
+    eventually(lambda: not node.places.job("old").exists())
+    assert waiting.exists()
+
+
+def test_a_job_file_holds_the_command_as_it_came(node: Node) -> None:
+    path = node.places.job("j")
+    module._store(path, import_image("j"), None)
+    assert module._load(path) == (import_image("j"), None)
+    assert encode(import_image("j")).replace('"', '\\"') in path.read_text()
+
+
+def test_progress_is_thinned_out() -> None:
+    events: list[Event] = []
+    now = 0.0
+    report = Reporter("j", events.append, clock=lambda: now)
+    for step in range(100):
+        now = step * 0.1
+        report("unpacking", step, 100)
+    assert len(events) == pytest.approx(10 / PROGRESS_EVERY, abs=1)
+    assert events[0] == JobProgressed("j", "unpacking", 0, 100)
