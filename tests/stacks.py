@@ -16,8 +16,10 @@ from pathlib import Path
 
 from stack import pidfiles
 from tests.environment import ROOT, scratch
+from tests.rest import Rest
 
 START_SECONDS = 180
+PROJECT = "tests/playground"
 _numbers = itertools.count(1)
 
 
@@ -31,7 +33,7 @@ class RunningStack:
     admin: str
     password: str
     project: str
-    """Team and project the proof ran in, as ``team/project``."""
+    """One that exists, as ``team/project``."""
     environment: Mapping[str, str]
     """For commands that shall speak to this instance."""
 
@@ -102,7 +104,12 @@ def start(variables: Mapping[str, str] | None = None, *arguments: str) -> Runnin
         raise RuntimeError(f"The process set did not come up:\n{done.stdout}\n{done.stderr}")
     facts = json.loads(report.read_text())
     report.unlink()
-    return RunningStack(environment=variables, **facts)
+    rest = Rest(facts["url"], facts["token"], PROJECT)
+    team, _, project = PROJECT.partition("/")
+    if project not in [found["slug"] for found in rest.call("GET", "/projects")["items"]]:
+        rest.call("POST", "/teams", {"slug": team})
+        rest.call("POST", "/projects", {"team": team, "slug": project})
+    return RunningStack(environment=variables, project=PROJECT, **facts)
 
 
 def down(variables: Mapping[str, str]) -> str:

@@ -17,8 +17,6 @@ READY_SECONDS = 30.0
 ADMINISTRATOR = "admin"
 BASE_IMAGE = "busybox"
 BACKGROUND_IMAGE = "debian"
-PLAYGROUND = f"{ADMINISTRATOR}/playground"
-"""Team and project that the proof makes and leaves for the administrator to use."""
 
 
 @dataclass
@@ -131,13 +129,13 @@ class BringUp:
 
         The password is empty unless this start made the account.
         """
-        token = self.commands.run("create_token", ADMINISTRATOR, "--name", "report", "--scope", "admin")
+        scopes = ("--scope", "read", "--scope", "write", "--scope", "admin")
+        token = self.commands.run("create_token", ADMINISTRATOR, "--name", "report", *scopes)
         return {
             "url": self.stack.url,
             "token": token.strip(),
             "admin": ADMINISTRATOR,
             "password": self.password,
-            "project": PLAYGROUND,
         }
 
 
