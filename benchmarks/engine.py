@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.engine.imports import import_archive
+
 from workers.engine import containers
 from workers.engine.containers import Engine
 from workers.engine.host import open_engine
-from workers.engine.imports import import_archive
 from workers.engine.places import Places
 from workers.journal import Journal
 from workers.messages import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -76,8 +77,12 @@ class Broker:
         return json.loads(text) if text else None
 
     def forget(self) -> None:
-        """Drop what an earlier life of the observer said, so that the probe sees this one."""
-        self._redis.delete(f"slipway:applied:{self._node}")
+        """Drop what an earlier life of the observer said, so that the probe sees this one.
+
+        Redis may be down just now; then the probe fails until it is back.
+        """
+        with contextlib.suppress(redis.RedisError, OSError):
+            self._redis.delete(f"slipway:applied:{self._node}")
 
     def _clients(self) -> list[dict[str, str]]:
         try:

@@ -165,8 +165,17 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             self._waiting.remove(waiting)
-            self._launch(waiting.program, waiting.failures)
-            self.terminal.event(waiting.program.name, f"runs again, pid {self.pid(waiting.program.name)}")
+            try:
+                self._launch(waiting.program, waiting.failures)
+            except OSError as error:  # no memory or no process id left: no reason to give up on the others
+                self._postpone(waiting, error)
+            else:
+                self.terminal.event(waiting.program.name, f"runs again, pid {self.pid(waiting.program.name)}")
+
+    def _postpone(self, waiting: Waiting, error: OSError) -> None:
+        self.terminal.event(waiting.program.name, f"cannot be started ({error}); trying again")
+        due = time.monotonic() + BACK_OFF[-1]
+        self._waiting.append(Waiting(waiting.program, due, waiting.failures + 1))
 
     def _trim_logs(self) -> None:
         for path in self.stack.logs.glob("*.log"):
