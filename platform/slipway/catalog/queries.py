@@ -95,24 +95,23 @@ def _find_by_reference(project: Project, name: str) -> Image | None:
         return None
     reference = oci.Reference.parse(name)
     if reference.digest is not None:
-        images = _loaded().filter(project=project, withdrawn=False, manifest_digest=str(reference.digest))
-        return images.first()
-    row = Reference.objects.filter(
-        project=project, name=reference.familiar_name, tag=reference.tag, image__withdrawn=False
-    ).first()
-    return _loaded().get(pk=row.image_id) if row else None
+        return _usable(project).filter(manifest_digest=str(reference.digest)).first()
+    named = {"references__name": reference.familiar_name, "references__tag": reference.tag}
+    return _usable(project).filter(**named).first()
 
 
 def _find_by_id(project: Project, name: str) -> Image | None:
     match = _ID.fullmatch(name)
     if match is None:
         return None
-    fitting = _loaded().filter(
-        project=project, withdrawn=False, image_id__startswith=f"sha256:{match['hex']}"
-    )[:2]
+    fitting = _usable(project).filter(image_id__startswith=f"sha256:{match['hex']}")[:2]
     if len(fitting) > 1:
         raise AmbiguousImage(f"More than one image id begins with {match['hex']}; give more digits.")
     return fitting[0] if fitting else None
+
+
+def _usable(project: Project) -> QuerySet[Image]:
+    return Image.objects.select_related("project__team").filter(project=project, withdrawn=False)
 
 
 def _loaded() -> QuerySet[Image]:

@@ -1,0 +1,128 @@
+"""``manage.py observe`` as a process of its own, killed without warning again and again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from workers.messages import JobProgressed, encode
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENTS = 1500
+JOB = "ab" * 16
+SET_UP = """
+import uuid
+from tests.factories import make_job
+make_job(id=uuid.UUID("{job}"))
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path, redis_socket: Path) -> dict[str, str]:
+    """A platform on a database of its own, with one node and one job."""
+    (tmp_path / "data" / "platform" / "tmp").mkdir(parents=True)
+    variables = {
+        **os.environ,
+        "SLIPWAY_DATA": str(tmp_path / "data"),
+        "SLIPWAY_REDIS_URL": f"unix://{redis_socket}",
+    }
+    for command in (
+        ["init_keys"],
+        ["migrate", "--skip-checks", "-v0"],
+        ["shell", "-v0", "-c", SET_UP.format(job=JOB)],
+    ):
+        assert manage(variables, *command).wait(60) == 0
+    return variables
+
+
+def manage(variables: dict[str, str], *command: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *command], cwd=ROOT, env=variables, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture
+def observer(
+    environment: dict[str, str], broker: redis.Redis
+) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        started.append(manage(environment, "observe"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+def ship(broker: redis.Redis, first: int, last: int) -> None:
+    with broker.pipeline(transaction=False) as pipe:
+        for seq in range(first, last + 1):
+            event = encode(JobProgressed(JOB, f"step {seq}", seq, EVENTS))
+            pipe.xadd("slipway:events:local", {"epoch": "e", "seq": seq, "at": 1.0, "event": event})
+        pipe.execute()
+
+
+def applied(environment: dict[str, str]) -> tuple[int, int]:
+    """What the node's row and the job's row say: they must never differ."""
+    file = f"file:{environment['SLIPWAY_DATA']}/platform/db.sqlite3?mode=ro"
+    connection = sqlite3.connect(file, uri=True, timeout=20)
+    try:
+        return connection.execute(
+            "SELECT n.applied_seq, j.done FROM nodes_node n, jobs_job j WHERE j.id = ?", (uuid.UUID(JOB).hex,)
+        ).fetchone()
+    finally:
+        connection.close()
+
+
+def wait_until_applied(environment: dict[str, str], seq: int) -> None:
+    deadline = time.monotonic() + 60
+    while applied(environment)[0] < seq:
+        assert time.monotonic() < deadline, f"still at {applied(environment)} of {seq}"
+        time.sleep(0.005)  # between two looks at another process's work
+
+
+def test_an_observer_killed_at_any_moment_loses_and_doubles_nothing(
+    environment: dict[str, str], broker: redis.Redis, observer: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    ship(broker, 1, EVENTS)
+    for target in (1, EVENTS // 3, 2 * EVENTS // 3):
+        process = observer()
+        wait_until_applied(environment, target)
+        process.kill()
+        process.wait(10)
+        seq, done = applied(environment)
+        assert seq == done >= target
+    process = observer()
+    wait_until_applied(environment, EVENTS)
+    assert applied(environment) == (EVENTS, EVENTS)
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_an_observer_applies_at_least_500_events_a_second(
+    environment: dict[str, str], broker: redis.Redis, observer: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    observer()
+    ship(broker, 1, 1)
+    wait_until_applied(environment, 1)
+    best, seq = 0.0, 1
+    for _ in range(3):  # the best of three: the machine may be busy with something else
+        began = time.monotonic()
+        ship(broker, seq + 1, seq + EVENTS)
+        seq += EVENTS
+        wait_until_applied(environment, seq)
+        best = max(best, EVENTS / (time.monotonic() - began))
+    assert best >= 500
