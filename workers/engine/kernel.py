@@ -104,13 +104,9 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
-def _call(number: int, what: str, *arguments: int | bytes | bytearray | None) -> int:
+def _call(number: int, what: str, *arguments: int | bytes | None) -> int:
     """A raw system call; bytes are passed as pointers."""
-    converted: list[object] = []
-    for each in arguments:
-        if isinstance(each, bytearray):
-            each = bytes(each)
-        converted.append(ctypes.c_long(each) if isinstance(each, int) else each)
+    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     return _checked(int(_libc.syscall(ctypes.c_long(number), *converted)), what)
 
 

@@ -167,6 +167,13 @@ _MMDEBSTRAP = (
 )  # fmt: skip
 
 
+_STEPS = tuple(
+    f"I: {step}"
+    for step in ("running apt-get", "downloading", "extracting", "installing", "cleaning", "creating")
+)
+"""What of its words on stderr is worth a person's time."""
+
+
 def _debian(target: _HashingWriter, progress: Progress) -> None:
     release = release_of(Path("/etc/os-release").read_text())
     if shutil.which("mmdebstrap") is None:
@@ -201,7 +208,7 @@ def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: P
     """Take the archive and report the steps until the process closes both; its errors and warnings."""
     output, steps = cast(IO[bytes], process.stdout), cast(IO[bytes], process.stderr)
     complaints: list[str] = []
-    step, rest = "Starting", b""
+    rest = b""
     with selectors.DefaultSelector() as selector, output, steps:
         selector.register(output, selectors.EVENT_READ)
         selector.register(steps, selectors.EVENT_READ)
@@ -215,9 +222,8 @@ def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: P
                 else:
                     *lines, rest = (rest + data).split(b"\n")
                     for line in (each.decode(errors="replace").strip() for each in lines):
-                        if line.startswith("I: "):
-                            step = line.removeprefix("I: ").rstrip(".").capitalize()
-                            progress(step, target.size, 0)
+                        if line.startswith(_STEPS):
+                            progress(line.removeprefix("I: ").rstrip(".").capitalize(), target.size, 0)
                         elif line.startswith(("E: ", "W: ", "Err:")):
                             complaints.append(line)
     return complaints

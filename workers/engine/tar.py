@@ -130,7 +130,11 @@ class TarStream:
         header = self._take(BLOCK)
         if header == _END:
             return None
-        if _octal(header[148:156], "checksum") not in _checksums(header):
+        try:
+            stated = _octal(header[148:156], "checksum")
+        except BadTar:
+            stated = -1
+        if stated not in _checksums(header):
             raise BadTar(f"no valid tar header where one was expected, after {shown(self._last)}")
         return header
 

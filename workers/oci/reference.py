@@ -58,11 +58,11 @@ class Reference:
     @property
     def familiar_name(self) -> str:
         """The name as short as people write it: ``busybox``, ``team/web``, ``example.org/web``."""
-        if self.registry != DEFAULT_REGISTRY:
-            return self.name
-        official = self.repository.removeprefix(OFFICIAL)
-        # library/a/b is no official image: shortened, it would read as another repository
-        return self.repository if "/" in official else official
+        # Shortened, library/a/b would read as a/b, and docker.io/a.b/c as a registry's own.
+        for short in (self.repository.removeprefix(OFFICIAL), self.repository):
+            if _split_registry(short) == (self.registry, self.repository):
+                return short
+        return self.name
 
     @property
     def familiar(self) -> str:
