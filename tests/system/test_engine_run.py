@@ -172,6 +172,7 @@ def test_a_command_that_cannot_run_fails_and_leaves_nothing(
     ("wish", "code"),
     [
         ({"user": "alice"}, "SPEC_INVALID"),
+        ({"stop_signal": "SIGNOPE"}, "SPEC_INVALID"),
         ({"working_dir": "/bin/busybox"}, "SPEC_INVALID"),
         ({"env": tuple(f"V{n}={'x' * 100_000}" for n in range(11))}, "SPEC_INVALID"),
         ({"image_id": "sha256:" + "0" * 64}, "IMAGE_UNKNOWN"),

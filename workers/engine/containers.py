@@ -112,7 +112,7 @@ def _begin_stop(engine: Engine, command: StopContainer, emit: Emit) -> Record | 
         deadline = time.time() + max(0.0, command.timeout)
         record = replace(record, stopping=Stopping(command.generation, deadline))
         records.write(engine.places, record)
-        _signal(record, launching.stop_signal(engine, record))
+        _signal(record, record.stop_signal)
         return record
 
 

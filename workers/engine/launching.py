@@ -12,6 +12,7 @@ import structlog
 from workers.engine import bundles, images, records, snapshots
 from workers.engine.host import Engine
 from workers.engine.identity import ensure_userns
+from workers.engine.images import Image
 from workers.engine.records import Outcome, Phase, Record
 from workers.engine.runtime import conmon, oci, process, signals, spec, users
 from workers.engine.runtime.oci import Runtime
@@ -52,24 +53,10 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     """
     places, project, container = engine.places, command.project, command.container
     image = images.get(engine.images, command.spec.image_scope, command.spec.image_id)
-    userns = ensure_userns(engine.kernel, places, project.uid_base, project.uid_count)
+    stop_signal = signals.parse(command.spec.stop_signal or image.config.stop_signal or "SIGTERM")
     engine.networks.ensure(project)
     address = engine.networks.lease(project, container)
-    etc = spec.files(command.spec, address, engine.networks.resolv_conf())
-    bundles.make(engine.kernel, places, container, etc, project.uid_base)
-    rootfs = snapshots.mount(engine.kernel, places, container, image.layers, userns, project.uid_base)
-    wanted = command.spec.user if command.spec.user is not None else image.config.user
-    placement = spec.Placement(
-        bundle=places.bundle(container),
-        userns=userns,
-        cgroup=record.cgroup,
-        user=users.resolve(wanted, users.reader(rootfs), count=project.uid_count),
-        runtime_compiles_seccomp=engine.runtime.compiles_seccomp,
-        filter="" if engine.runtime.compiles_seccomp else engine.filters.encoded(spec.CAPABILITIES),
-        swap_limits=engine.cgroups.limits_swap,
-        nofile_hard=spec.own_nofile_limit(),
-    )
-    bundles.write_config(places, container, spec.build(command.spec, image.config, project, placement))
+    _make_bundle(engine, record, command, image, address)
     places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
     created = conmon.create(
         engine.conmon,
@@ -86,11 +73,35 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
         init=created.init,
         shim=created.shim,
         started_at=time.time(),
+        stop_signal=stop_signal,
     )
     records.write(places, record)
     engine.networks.attach(project, container, address, created.init.pid)
     engine.runtime.start(container)
     return record
+
+
+def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: Image, address: str) -> None:
+    """The mounted rootfs, the files for /etc and ``config.json``."""
+    kernel, places, project = engine.kernel, engine.places, command.project
+    container, base = command.container, project.uid_base
+    userns = ensure_userns(kernel, places, base, project.uid_count)
+    etc = spec.files(command.spec, address, engine.networks.resolv_conf())
+    bundles.make(kernel, places, container, etc, base)
+    rootfs = snapshots.mount(kernel, places, container, image.layers, userns, base)
+    wanted = image.config.user if command.spec.user is None else command.spec.user
+    compiles = engine.runtime.compiles_seccomp
+    placement = spec.Placement(
+        bundle=places.bundle(container),
+        userns=userns,
+        cgroup=record.cgroup,
+        user=users.resolve(wanted, users.reader(rootfs), count=project.uid_count),
+        runtime_compiles_seccomp=compiles,
+        filter="" if compiles else engine.filters.encoded(spec.CAPABILITIES),
+        swap_limits=engine.cgroups.limits_swap,
+        nofile_hard=spec.own_nofile_limit(),
+    )
+    bundles.write_config(places, container, spec.build(command.spec, image.config, project, placement))
 
 
 def clean_up(engine: Engine, record: Record) -> None:
@@ -126,18 +137,6 @@ def runtime_of(engine: Engine, record: Record) -> Runtime:
         if runtime.name == record.runtime:
             return runtime
     return engine.runtime
-
-
-def stop_signal(engine: Engine, record: Record) -> int:
-    """The request's, else the image's, else SIGTERM."""
-    if record.command is None:
-        return signal.SIGTERM
-    wanted = record.command.spec
-    try:
-        image = images.get(engine.images, wanted.image_scope, wanted.image_id).config
-    except SlipwayError:  # an image may be removed while its containers run
-        return signals.parse(wanted.stop_signal or "SIGTERM")
-    return signals.parse(wanted.stop_signal or image.stop_signal or "SIGTERM")
 
 
 def failed(error: Exception) -> Outcome:

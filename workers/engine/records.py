@@ -1,7 +1,7 @@
 """What the node knows of each container: ``record.json``, and the lock that guards its changes.
 
 A record is written aside and renamed, so a reader without the lock sees the old or the new one.
-It is not synced (docs/adr/0021-records-are-not-synced.md): a process that dies loses nothing, and
+It is not synced (docs/adr/0017-records-are-not-synced.md): a process that dies loses nothing, and
 after a power loss no container runs any more. A record torn by one reads as missing.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -70,6 +71,8 @@ class Record:
     init: Process | None = None
     shim: Process | None = None
     started_at: float = 0.0
+    stop_signal: int = signal.SIGTERM
+    """The request's, else the image's, else SIGTERM."""
     stopping: Stopping | None = None
     outcome: Outcome | None = None
 

@@ -1,7 +1,7 @@
 """conmon as shim: it holds a container's process and output, outlives us, and writes the exit file.
 
 It is moved out of our cgroup before it does anything (``Cgroups.adopt_shim``): conmon waits for a
-byte on its start pipe for that very purpose. docs/adr/0022-conmon-in-its-own-cgroup.md
+byte on its start pipe for that very purpose. See docs/adr/0018-shims-leave-our-cgroup-before-they-start.md.
 """
 
 from __future__ import annotations
