@@ -33,7 +33,12 @@ def redis(stack: Stack, user: str | None) -> Program:
 def agent(stack: Stack) -> Program:
     argv = (str(stack.python), "-m", "workers.agent")
     return Program(
-        "agent", argv, None, lambda: agent_ready(stack.agent_socket), lambda: _clear(stack, "agent")
+        "agent",
+        argv,
+        None,
+        lambda: agent_ready(stack.agent_socket),
+        lambda: _clear(stack, "agent"),
+        stack.run,
     )
 
 
@@ -45,7 +50,7 @@ def worker(stack: Stack) -> Program:
         *("--without-gossip", "--without-mingle"),
     )
     broker = Broker(stack.redis_socket, stack.node)
-    return Program("worker", argv, None, broker.worker_listens, lambda: _clear(stack, "worker"))
+    return Program("worker", argv, None, broker.worker_listens, lambda: _clear(stack, "worker"), stack.run)
 
 
 def observer(stack: Stack, user: str | None) -> Program:

@@ -34,6 +34,8 @@ class Program:
     ready: Callable[[], bool]
     before: Callable[[], None] = lambda: None
     """Runs before every start: removes what an earlier life left in the way."""
+    directory: Path = ROOT
+    """Working directory; programs that it runs may leave files there."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ class Supervisor:
         with _open_log(self.stack.logs / f"{program.name}.log") as log:
             process = subprocess.Popen(
                 program.argv,
-                cwd=ROOT,
+                cwd=program.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
