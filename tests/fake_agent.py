@@ -125,7 +125,8 @@ class FakeAgent:
             if not follow or log.ended:
                 return
             async with log.changed:
-                await log.changed.wait_for(lambda: log.ended or at < len(log.lines))
+                while not log.ended and at >= len(log.lines):
+                    await log.changed.wait()
 
 
 @contextlib.asynccontextmanager

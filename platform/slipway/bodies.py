@@ -23,10 +23,14 @@ from workers.errors import UserError
 SCOPE_KEY = "slipway.body"
 CAP = 4 << 20
 CHUNK = 1 << 16
+SILENCE_SECONDS = 60.0
+"""A sender that is silent for longer has given up."""
 
 
-class ClientGone(Exception):
-    """The client closed the connection before the body was complete."""
+class ClientGone(UserError):
+    """The client closed the connection, or fell silent, before the body was complete."""
+
+    code = "BODY_INCOMPLETE"
 
 
 class JsonParser(BaseParser):
@@ -84,15 +88,22 @@ class Body:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Raise ``ClientGone`` when the body breaks off."""
         while not self.complete:
-            message = await self._receive()
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 self._gone.set()
-                raise ClientGone
+                raise ClientGone("Body: the connection closed before it was complete.")
             if message["type"] != "http.request":
                 continue
             self.complete = not message.get("more_body", False)
             if data := message.get("body", b""):
                 yield data
+
+    async def _next(self) -> Any:
+        try:
+            return await asyncio.wait_for(self._receive(), SILENCE_SECONDS)
+        except TimeoutError as error:
+            message = f"Body: nothing came for {SILENCE_SECONDS:.0f} s; send it again."
+            raise ClientGone(message) from error
 
     async def closed(self) -> None:
         """Return when the client was seen to go away before its body was complete."""
@@ -140,7 +151,7 @@ class StreamedBodies:
     async def _capped(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > CAP:
-            await _refuse(send, int(announced))
+            await _refuse(send)
             return
         seen = 0
 
@@ -149,21 +160,15 @@ class StreamedBodies:
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
-                if seen > CAP:
-                    raise _Flood
-            return message
+            # Django reads a body before it answers; when one breaks off it cleans up and stays silent.
+            return message if seen <= CAP else {"type": "http.disconnect"}
 
-        try:
-            await self.application(scope, counted, send)
-        except _Flood:
-            await _refuse(send, seen)
+        await self.application(scope, counted, send)
+        if seen > CAP:
+            await _refuse(send)
 
 
-class _Flood(Exception):
-    """A body without a length that outgrew the cap; Django has not answered yet, it reads bodies first."""
-
-
-async def _refuse(send: ASGISendCallable, size: int) -> None:
+async def _refuse(send: ASGISendCallable) -> None:
     error = BodyTooLarge(f"Body: at most {CAP >> 20} MiB are taken here; archives go to …/images.", limit=CAP)
     problem = problem_of(error)
     text = json.dumps(problem.document()).encode()
@@ -198,6 +203,3 @@ def _spooled(request: HttpRequest) -> Body:
         b"content-length": str(request.META.get("CONTENT_LENGTH", "")).encode("latin-1"),
     }
     return Body(headers, cast(ASGIReceiveCallable, receive))
-
-
-__all__ = ["Body", "ClientGone", "JsonParser", "StreamedBodies", "UserError", "body_of"]

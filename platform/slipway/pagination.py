@@ -44,7 +44,7 @@ def paginate(
     rows: QuerySet[Row],
     order: Sequence[str],
     *,
-    cursor: str = "",
+    cursor: str | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> Page[Row]:
     """The ``limit`` rows behind ``cursor``, and where ``request`` finds those after them.

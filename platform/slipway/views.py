@@ -34,7 +34,7 @@ class StrictSerializer(serializers.Serializer):
 class PageQuery(StrictSerializer):
     """What every list takes; lists with filters add theirs."""
 
-    cursor = serializers.CharField(required=False, default="", help_text="From a previous answer's `next`.")
+    cursor = serializers.CharField(required=False, default=None, help_text="From a previous answer's `next`.")
     limit = serializers.IntegerField(
         required=False, default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT, help_text="Items per page."
     )

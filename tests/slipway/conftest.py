@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.db import connections
 
 from slipway import dispatch
 from tests.roads import RecordingRoad
@@ -22,6 +23,21 @@ def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
     dispatch.road_at.cache_clear()
     yield dispatch.road_at(settings.SLIPWAY_ROAD)
     dispatch.road_at.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A file, as in real life: an in-memory database locks whole tables and never waits for them."""
+    settings = connections["default"].settings_dict
+    if settings["ENGINE"].endswith("sqlite3"):
+        settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A database in a file, as in earnest: one in memory locks whole tables between threads."""
+    file = tmp_path_factory.mktemp("database") / "test.sqlite3"
+    connections["default"].settings_dict["TEST"]["NAME"] = str(file)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
 from slipway.threads import give_back
 from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, validated
+from workers.errors import NoSuchImage
 
 
 class ImageOut(serializers.Serializer):
@@ -204,7 +205,10 @@ class ImageDetail(ApiView):
         summary="Delete an image",
     )
     def delete(self, request: Request, team: str, project: str, image: str) -> Response:
-        job = services.remove_image(self.actor, self._image(team, project, image))
+        found = self._image(team, project, image)
+        if found.project.path != f"{team}/{project}":
+            raise NoSuchImage(f"The image {image[:160]!r} belongs to {found.project.path}; delete it there.")
+        job = services.remove_image(self.actor, found)
         location = f"/api/v1/projects/{job.project.path}/jobs/{job.hex}"
         return Response(JobOut(job).data, status=202, headers={"Location": location})
 

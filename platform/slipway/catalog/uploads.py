@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import Message
 
-from slipway.bodies import Body, ClientGone
+from slipway.bodies import Body
 from slipway.errors import FieldError, InvalidFields, UnsupportedMediaType
 from slipway.multipart import Form, parse_boundary, read_form
 from slipway.nodes import agent
@@ -67,8 +67,8 @@ def _media_type(header: str) -> str:
 async def hand_over(archive: Archive, node: Node) -> agent.Upload:
     """Stream ``archive`` to the node's agent; nothing is kept here.
 
-    Raise ``ClientGone``, what the body's reader raises, ``InvalidArchive`` for an empty one, and what the
-    agent says (``NoSpace`` …).
+    Raise what the body's reader raises (``ClientGone``, ``MalformedBody``), ``InvalidArchive`` for an empty
+    one, and what the agent says (``NoSpace`` …).
     """
     fault: list[BaseException] = []
 
@@ -76,7 +76,7 @@ async def hand_over(archive: Archive, node: Node) -> agent.Upload:
         try:
             async for chunk in archive.chunks:
                 yield chunk
-        except (ClientGone, SlipwayError) as error:
+        except SlipwayError as error:
             # The HTTP client reports any failure in here as a broken connection; the cause is ours to tell.
             fault.append(error)
             raise

@@ -70,7 +70,9 @@ async def kill(node: Node, container: str, signal: str) -> None:
 
 async def upload(node: Node, chunks: AsyncIterator[bytes]) -> Upload:
     """Hand an archive over as it comes in. Raise ``NoSpace``, ``NodeUnreachable`` …"""
-    body = await _json("PUT", node, "/v1/uploads", data=chunks)
+    # However long the sender takes; it is he who is watched for silence (slipway.bodies).
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
+    body = await _json("PUT", node, "/v1/uploads", data=chunks, timeout=timeout)
     return Upload(str(body["digest"]), int(body["size"]))
 
 
@@ -80,7 +82,14 @@ async def drop_upload(node: Node, digest: str) -> None:
 
 def kill_now(node: Node, container: str, signal: str) -> None:
     """``kill`` for callers that are not asynchronous."""
-    async_to_sync(kill)(node, container, signal)
+    async_to_sync(_kill_once)(node, container, signal)
+
+
+async def _kill_once(node: Node, container: str, signal: str) -> None:
+    # With a session of its own: such a caller's loop may end with the call.
+    async with _new_session() as session:
+        path = f"/v1/containers/{container}/kill"
+        await _json("POST", node, path, session=session, json={"signal": signal})
 
 
 async def doctor(node: Node) -> Any:
@@ -143,14 +152,17 @@ def _session() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     session = _sessions.get(loop)
     if session is None or session.closed:
-        connector = aiohttp.UnixConnector(path=str(settings.SLIPWAY_AGENT_SOCKET), limit=0)
-        session = _sessions[loop] = aiohttp.ClientSession(
-            "http://agent",
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            read_bufsize=LINE_BYTES,
-        )
+        session = _sessions[loop] = _new_session()
     return session
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        "http://agent",
+        connector=aiohttp.UnixConnector(path=str(settings.SLIPWAY_AGENT_SOCKET), limit=0),
+        timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        read_bufsize=LINE_BYTES,
+    )
 
 
 async def close() -> None:
@@ -162,17 +174,17 @@ async def close() -> None:
 
 @contextlib.asynccontextmanager
 async def _request(
-    method: str, node: Node, path: str, **options: Any
+    method: str, node: Node, path: str, *, session: aiohttp.ClientSession | None = None, **options: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
-        async with _session().request(method, path, **options) as answer:
+        async with (session or _session()).request(method, path, **options) as answer:
             if answer.status >= 400:
                 raise await _error(answer)
             yield answer
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise NodeUnreachable(
             f"The agent of node {node.name!r} does not answer; is it running? "
-            f"({error or type(error).__name__})",
+            f"({str(error) or type(error).__name__})",
             node=node.name,
         ) from error
 

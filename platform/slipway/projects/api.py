@@ -43,7 +43,7 @@ class ProjectIn(StrictSerializer):
 
 
 class ProjectsQuery(PageQuery):
-    team = serializers.CharField(required=False, default="", help_text="Only this team's.")
+    team = serializers.CharField(required=False, default=None, help_text="Only this team's.")
 
 
 class Projects(ApiView):

@@ -74,6 +74,13 @@ def make_people() -> People:
     )
 
 
+@pytest.fixture(autouse=True)
+def plain_static_names(settings: Any) -> None:
+    """Nobody has collected static files for the tests."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
 @pytest.fixture
 def people(db: None) -> People:
     return make_people()
@@ -139,8 +146,8 @@ async def edge(transactional_db: None, agent: fake_agent.FakeAgent) -> AsyncIter
         server = uvicorn.Server(config)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the tests' signals are not its
         task = asyncio.create_task(server.serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)  # between two looks at a server that is starting
+        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+            await asyncio.sleep(0.01)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
             yield Edge(listener.getsockname()[1], session)

@@ -1,4 +1,4 @@
-"""Every route, asked by everybody: unknown and forbidden are one 404, a weak token is a 403, none is a 401."""
+"""Every route, asked by everybody: unknown and forbidden are one 404, a weak token a 403, none a 401."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def everything(people: People) -> list[Route]:
 
 
 def test_the_list_of_routes_is_complete(everything: list[Route]) -> None:
-    """Waiting, reading logs and importing are asynchronous; test_waiting, test_logs, test_imports ask them."""
+    """What waits or streams is asked in test_waiting, test_logs and test_imports."""
     elsewhere = {"container-wait", "container-logs", "node", "schema", "docs"}
     resolver = get_resolver().namespace_dict["api"][1]
     named = {name for name in resolver.reverse_dict if isinstance(name, str)}
@@ -88,7 +88,7 @@ def refused(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
-    assert PROBLEM <= body.keys()
+    assert body.keys() >= PROBLEM
     assert (body["status"], body["code"]) == (status, code), body
     return body
 
