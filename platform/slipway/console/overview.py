@@ -113,10 +113,12 @@ def _containers(actor: Actor, now: datetime) -> list[Concern]:
 
 def _container(container: Container, now: datetime) -> Concern:
     why = container_cause(container, now)
-    title = f"{container.name} {container_look(container).word}"
+    failed_start = container.observed == State.CREATED and container.cause is not None
+    title = f"{container.name} {'did not start' if failed_start else container_look(container).word}"
     text = why.text if why else ""
+    url = reverse("container", args=[container.id])
     tone = "busy" if why and why.tone == "busy" else "bad"
-    return Concern(title, text, reverse("container", args=[container.id]), tone, container.finished_at)
+    return Concern(title, text, url, tone, container.finished_at or container.created_at)
 
 
 def _jobs(actor: Actor, now: datetime) -> list[Concern]:

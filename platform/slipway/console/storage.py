@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from django.contrib.staticfiles.storage import HashedFilesMixin
 from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+_, _IMPORTS = HashedFilesMixin._js_module_import_aggregation_patterns
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
-    """As WhiteNoise's, and the imports inside our modules lead to hashed names as well."""
+    """As WhiteNoise's, and the imports inside our own modules lead to hashed names as well.
+
+    Only in ours: the scripts of other packages mention imports in comments, and are no modules.
+    """
 
     support_js_module_import_aggregation = True
+    _js_module_import_aggregation_patterns = ("js/*.js", _IMPORTS)

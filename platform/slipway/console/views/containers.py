@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -58,15 +59,15 @@ def show(
     return live_page(request, "console/container.html", "console/_container.html", context, status)
 
 
-def _command(found: Container) -> list[str]:
-    """Entrypoint and command as they are run: what was asked for, else what the image says."""
+def _command(found: Container) -> str:
+    """Entrypoint and command as they are run, as a shell would be told: what was asked for, else the image's."""
     inner: dict[str, Any] = (json.loads(found.image.config).get("config") or {}) if found.image else {}
     entrypoint, command = found.spec.get("entrypoint"), found.spec.get("command")
     if command is None and entrypoint is None:
         command = inner.get("Cmd")
     if entrypoint is None:
         entrypoint = inner.get("Entrypoint")
-    return [*(entrypoint or []), *(command or [])]
+    return shlex.join([*(entrypoint or []), *(command or [])])
 
 
 def _calls(request: HttpRequest, found: Container) -> Any:
@@ -127,7 +128,8 @@ def _act(actor: Actor, found: Container, action: str) -> None:
 def run(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpResponse:
     project = get_project_by_path(actor, team, slug)
     require(actor, Action.WRITE, project)
-    initial = {"image": request.GET.get("image", "")}
+    images = _runnable(actor, project)
+    initial = {"image": request.GET.get("image") or (images[0][0] if images else "")}
     form = RunForm(request.POST or None, project=project, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
@@ -136,7 +138,6 @@ def run(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpRespons
             blame(form, error, _fields_of(error))
         else:
             return redirect("container", made.id)
-    images = _runnable(actor, project)
     path = f"/projects/{project.path}/containers"
     body = {"image": "busybox", "command": ["sh", "-c", "echo hello; exit 3"], "start": True}
     context = {

@@ -85,6 +85,7 @@ def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: st
         return redirect("image", found.project.team.slug, found.project.slug, found.image_id)
     sharing = queries.sharing(found)
     path = f"/projects/{project.path}/images/{found.image_id}"
+    config = _config(found)
     containers = found.containers.filter(removed_at=None).order_by("-created_at")
     context = {
         "project": project,
@@ -92,7 +93,8 @@ def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: st
         "names": [str(each) for each in found.references.all()],
         "plates": _plates(found, sharing),
         "sharing": sharing,
-        "config": _config(found),
+        "config": config,
+        "env": "\n".join(config["env"]),
         "containers": containers[:USERS_MAX],
         "may_write": can(actor, Action.WRITE, found),
         "nav": "projects",
