@@ -123,7 +123,7 @@ class DirectoryWriter:
         self._content, self._partial = content, partial
         self._algorithm, self._hash = algorithm, hasher(algorithm)
         self._size = 0
-        with _space(partial):
+        with full_disk(partial):
             self._file: BinaryIO | None = partial.open("xb", buffering=0)
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
@@ -136,7 +136,7 @@ class DirectoryWriter:
             raise ValueError("The blob was committed or aborted already")
         view = memoryview(chunk)
         try:
-            with _space(self._partial):
+            with full_disk(self._partial):
                 written = 0
                 while written < len(view):
                     written += self._file.write(view[written:])
@@ -163,7 +163,7 @@ class DirectoryWriter:
         return actual
 
     def _keep(self, file: BinaryIO, target: Path) -> None:
-        with _space(self._partial):
+        with full_disk(self._partial):
             os.fsync(file.fileno())
             self._partial.rename(target)  # over an equal blob, if there is one
             sync_directory(target.parent)
@@ -196,7 +196,7 @@ def write_durably(path: Path, data: bytes) -> None:
     """``path`` holds ``data`` or what it held before, whatever happens. Raise ``NoSpace``."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with _space(aside):
+        with full_disk(aside):
             with aside.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -208,7 +208,8 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _space(path: Path) -> Iterator[None]:
+def full_disk(path: Path) -> Iterator[None]:
+    """Turn the system's error for a full disk (or quota) into ``NoSpace`` about the disk of ``path``."""
     try:
         yield
     except OSError as error:

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from workers.engine.images import Image, ImageStore
 from workers.engine.kernel import LinuxKernel, Mount
 from workers.engine.layers import ArchiveLimits
 from workers.engine.places import Places
-from workers.errors import DigestMismatch, InvalidArchive, NodeError, NoSuchImage, SlipwayError
+from workers.errors import DigestMismatch, InvalidArchive, NodeError, NoSpace, NoSuchImage, SlipwayError
 from workers.oci.digest import Digest
+
+Maker = Callable[[list[bytes]], bytes]
 
 SCOPE, OTHER = "a" * 32, "b" * 32
 CONTAINER = "c" * 64
@@ -593,6 +595,34 @@ def test_a_damaged_grant_stops_the_sweep_instead_of_losing_layers(store: ImageSt
     with pytest.raises(NodeError, match="damaged"):
         images.sweep(store)
     assert store.places.layer(image.layers[0].diff_id).is_dir()
+
+
+@pytest.fixture
+def full(places: Places) -> Iterator[Places]:
+    """A node whose disk has room for three megabytes."""
+    kernel, home = LinuxKernel(), places.data.parent / "small"
+    home.mkdir()
+    kernel.mount(Mount("tmpfs", "small", (("size", "3m"), ("mode", "0711"))), home)
+    small = Places(home / "data", home / "run")
+    small.prepare()
+    yield small
+    kernel.unmount(home)
+
+
+@pytest.mark.parametrize("make", [archives.docker_save, archives.oci_image])
+@pytest.mark.parametrize("how", ["plain", "gzip"])
+def test_a_full_disk_is_said_as_such_and_nothing_is_left(full: Places, make: Maker, how: str) -> None:
+    data = compress(make([tar([E("random", os.urandom(4 << 20))])]), how)
+    with pytest.raises(NoSpace, match="No space left on the disk"):
+        load(ImageStore(full, LinuxKernel()), data)
+    assert nothing_is_left(full)
+    assert shutil.disk_usage(full.data).used < 100_000
+
+
+def test_an_image_too_large_to_bake_says_so(full: Places) -> None:
+    (full.content / "filler").write_bytes(bytes(2 << 20))
+    with pytest.raises(NoSpace), tempfile.TemporaryFile(dir=full.content) as file:
+        recipes.bake("busybox", file, lambda line, done, total: None)
 
 
 # --------------------------------------------------------------------------- recipes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from workers.content import no_space
+from workers.content import full_disk
 from workers.engine.compression import HashingReader, compression_of, decompressed
 from workers.engine.tar import FILE, HARD_LINK, SYMLINK, BadTar, Entry, TarStream
-from workers.errors import InvalidArchive
+from workers.errors import InvalidArchive, NoSpace
 
 _IMAGE_FILE = re.compile(r"(blobs|[0-9a-f]{64})(/.*)?|oci-layout|repositories|[^/]+\.(json|tar)")
 _MAX_FILES = 100_000
@@ -121,11 +121,11 @@ def _spooled(reader: HashingReader, spool: Path, limit: int) -> Iterator[BinaryI
             if size > limit:
                 raise InvalidArchive(f"The archive unpacks to more than {limit} bytes", limit=limit)
             try:
-                file.write(piece)
-            except OSError as error:
-                if shutil.disk_usage(spool).free > len(piece):
-                    raise
-                raise no_space(spool) from error
+                with full_disk(spool):
+                    file.write(piece)
+            except NoSpace:
+                os.ftruncate(file.fileno(), 0)  # or closing would fail on what is still buffered
+                raise
         file.seek(0)
         yield file
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import workers
-from workers.content import no_space, sync_directory
+from workers.content import full_disk, no_space, sync_directory
 from workers.engine.compression import HashingReader, compression_of, decompressed
 from workers.engine.extract import OPAQUE
 from workers.engine.places import Places
@@ -69,19 +69,21 @@ def lease(places: Places) -> Iterator[None]:
 @contextmanager
 def sweeping(places: Places) -> Iterator[bool]:
     """Yield whether we are alone; while we are, leases wait."""
-    try:
-        with _locked(places.layers, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            yield True
-    except BlockingIOError:
-        yield False
+    with _locked(places.layers, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+        yield alone
 
 
 @contextmanager
-def _locked(directory: Path, operation: int) -> Iterator[None]:
+def _locked(directory: Path, operation: int) -> Iterator[bool]:
+    """Yield whether the lock was got, which only a non-blocking ``operation`` can fail to."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, operation)
-        yield
+        try:
+            fcntl.flock(descriptor, operation)
+            got = True
+        except BlockingIOError:
+            got = False
+        yield got
     finally:
         os.close(descriptor)
 
@@ -160,7 +162,8 @@ def is_opaque(directory: Path) -> bool:
 
 def _aside(places: Places) -> Path:
     directory = places.layer_ingest / secrets.token_hex(16)
-    directory.mkdir()
+    with full_disk(directory):
+        directory.mkdir()
     directory.chmod(0o755)
     return directory
 

@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from workers.content import full_disk, no_space
 from workers.engine.aptsources import release_of, source_texts, sources_for
 from workers.engine.layouts import host_platform
-from workers.errors import InvalidSpec, NodeError
+from workers.errors import InvalidSpec, NodeError, NoSpace
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,13 +43,23 @@ class Recipe:
 
 
 def bake(recipe: str, target: BinaryIO, progress: Progress) -> None:
-    """Write the archive of a base image to ``target``, which can seek.
+    """Write the archive of a base image to ``target``, a file that can seek.
 
-    Raise ``InvalidSpec`` for an unknown recipe, ``NodeError`` when a tool is missing or fails.
+    Raise ``InvalidSpec`` for an unknown recipe, ``NodeError`` when a tool is missing or fails,
+    ``NoSpace`` when there is no room for the image.
     """
     if recipe not in RECIPES:
         raise InvalidSpec(f"There is no recipe {recipe[:60]!r}; there are {', '.join(sorted(RECIPES))}")
-    chosen = RECIPES[recipe]
+    try:
+        with full_disk(Path(f"/proc/self/fd/{target.fileno()}").readlink()):
+            _write(RECIPES[recipe], target, progress)
+            target.flush()
+    except NoSpace:
+        os.ftruncate(target.fileno(), 0)  # or closing would fail on what is still buffered
+        raise
+
+
+def _write(chosen: Recipe, target: BinaryIO, progress: Progress) -> None:
     start = target.tell()
     target.write(bytes(_BLOCK))  # the layer's header: its size is known last
     layer = _HashingWriter(target)
@@ -197,6 +208,8 @@ def _debian(target: _HashingWriter, progress: Progress) -> None:
             if process.poll() is None:
                 process.terminate()  # it removes its workspace then
             status = process.wait()
+    if any("No space left" in line for line in complaints):
+        raise no_space(Path(environment["TMPDIR"]))
     if status != 0:
         raise NodeError(
             f"mmdebstrap failed for Debian {release}: {' '.join(complaints)[-600:] or f'status {status}'}",

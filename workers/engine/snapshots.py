@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from workers.content import full_disk
 from workers.engine import layers as layer_store
 from workers.engine.kernel import Kernel, Overlay
 from workers.engine.places import Places
@@ -35,15 +36,15 @@ def overlay(lowers: Sequence[Path], writable: Path, userns: Path, uid_base: int)
 def prepare(places: Places, container: str, layers: Sequence[LayerFacts]) -> None:
     """The upper exists and the sweep spares the layers. Repeatable; keeps what was written.
 
-    Raise ``NodeError`` when the node lacks one of the layers.
+    Raise ``NodeError`` when the node lacks one of the layers, ``NoSpace`` on a full disk.
     """
     home = places.snapshot(container)
-    for path, mode in ((home, 0o700), (home / "rw", 0o700), (home / "rw" / "upper", 0o755)):
-        if not path.exists():
-            path.mkdir()
-            path.chmod(mode)  # the process's umask must not decide how a container sees its root
     wanted = [layer.diff_id for layer in layers]
-    with layer_store.lease(places):
+    with layer_store.lease(places), full_disk(home):
+        for path, mode in ((home, 0o700), (home / "rw", 0o700), (home / "rw" / "upper", 0o755)):
+            if not path.exists():
+                path.mkdir()
+                path.chmod(mode)  # the process's umask must not decide how a container sees its root
         if noted(places, container) != wanted:
             _note(home / "layers.json", wanted)
         for diff_id in wanted:
