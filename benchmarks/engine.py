@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.engine.imports import import_archive
-
 from workers.engine import containers
-from workers.engine.containers import Engine
-from workers.engine.host import open_engine
+from workers.engine.host import Engine, open_engine, teardown
+from workers.engine.images import import_archive
 from workers.engine.places import Places
 from workers.journal import Journal
 from workers.messages import (
     ContainerSpec,
     DropLogs,
+    Event,
     Limits,
     ProjectSlice,
     RemoveContainer,
@@ -36,10 +35,12 @@ class Launcher:
     journal: Journal
     image_id: str
 
+    def emit(self, event: Event) -> None:
+        self.journal.append(event)
+
     def run(self, *argv: str) -> None:
         """Create, start, wait for the exit, settle, remove: nothing of the container is left."""
         container = secrets.token_hex(32)
-        emit = self.journal.append
         spec = ContainerSpec(
             image_id=self.image_id,
             image_scope=SCOPE,
@@ -48,10 +49,10 @@ class Launcher:
             command=argv,
             limits=Limits(),
         )
-        containers.run(self.engine, RunContainer(container, 1, 1, PROJECT, spec), emit)
+        containers.run(self.engine, RunContainer(container, 1, 1, PROJECT, spec), self.emit)
         containers.wait(self.engine, container)
-        containers.settle(self.engine, container, emit)
-        containers.remove(self.engine, RemoveContainer(container, 2), emit)
+        containers.settle(self.engine, container, self.emit)
+        containers.remove(self.engine, RemoveContainer(container, 2), self.emit)
         containers.drop_logs(self.engine, DropLogs(container))
 
 
@@ -61,9 +62,8 @@ def launcher(directory: Path, rootfs: Path, runtime: str) -> Iterator[Launcher]:
     places = Places(data=directory / "data", run=directory / "run")
     engine = open_engine(places, instance=f"swbench-{runtime}", runtime=runtime)
     with rootfs.open("rb") as archive:
-        imported = import_archive(engine.images, archive, scope=SCOPE, references=("bench:latest",))
+        imported = import_archive(engine.images, archive, scope=SCOPE)
     try:
         yield Launcher(engine, Journal(places.journal, places.journal_poke), imported.image_id)
     finally:
-        engine.networks.teardown()
-        engine.cgroups.prune()
+        teardown(engine)

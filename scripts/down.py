@@ -51,6 +51,7 @@ def stop_processes(stack: Stack, terminal: Terminal) -> None:
 def stop_node(stack: Stack, terminal: Terminal) -> None:
     # Imported here: the engine's collaborators load native libraries, of no use when there is no node yet.
     from stack import teardown
+    from workers.engine import host
     from workers.node import open_node, read_environment
 
     node = open_node(read_environment(os.environ))
@@ -58,7 +59,7 @@ def stop_node(stack: Stack, terminal: Terminal) -> None:
         count = teardown.stop_containers(node)
         step.title = f"Stopped {count} container{'' if count == 1 else 's'}" if count else "No container ran"
     with terminal.step("Removing networks, firewall table and control groups"):
-        teardown.remove_traces(node)
+        host.teardown(node.engine)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class PlatformCommands:
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
-                **self._identity(),
+                **self._identity(),  # type: ignore[call-overload]  # one of two fixed shapes
             )
             said = _listen(process, heard)
             if process.wait() != 0:

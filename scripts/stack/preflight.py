@@ -69,7 +69,7 @@ def _port(stack: Stack) -> Iterator[str]:
             holder = port_holder(stack.port)
             by = f" by {holder}" if holder else ""
             yield (
-                f"Port {stack.port} cannot be used ({error.strerror.lower()}{by}). "
+                f"Port {stack.port} cannot be used ({(error.strerror or str(error)).lower()}{by}). "
                 f"Choose another one: SLIPWAY_PORT={stack.port + 1} make up"
             )
 

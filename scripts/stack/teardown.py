@@ -1,7 +1,7 @@
-"""Stop an instance for good: its processes, then its containers and all that holds them on this node.
+"""Stop the containers of an instance whose processes are stopped.
 
-Speaks to the engine directly, so that it works with or without the other processes. Data stays: what
-happened is in the node's journal, and the platform learns of it at the next start.
+Speaks to the engine directly. Data stays: how each container ended is in the node's journal, and the
+platform learns of it at the next start.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from workers.engine import containers, identity
+from workers.engine import containers
+from workers.engine.host import Emit
 from workers.errors import SlipwayError
+from workers.messages import Event
 from workers.node import Node
 
 GRACE_SECONDS = 10.0
@@ -20,7 +22,7 @@ AT_ONCE = 16
 
 def stop_containers(node: Node) -> int:
     """Ask politely, kill after the grace time, record how each ended; returns how many ran."""
-    containers.recover(node.engine, node.journal.append)
+    containers.recover(node.engine, _emit(node))
     running = [found.container for found in containers.running(node.engine)]
     deadline = time.monotonic() + GRACE_SECONDS
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -36,13 +38,11 @@ def _stop(node: Node, container: str, deadline: float) -> None:
             break  # it has ended meanwhile
         if containers.wait(node.engine, container, max(0.0, seconds)):
             break
-    containers.settle(node.engine, container, node.journal.append)
+    containers.settle(node.engine, container, _emit(node))
 
 
-def remove_traces(node: Node) -> None:
-    """Networks, firewall table, user namespaces and control groups. Nothing to remove is fine."""
-    node.engine.networks.teardown()
-    for path in node.places.namespaces.iterdir():
-        if path.name.isdecimal():
-            identity.drop_userns(node.engine.kernel, node.places, int(path.name))
-    node.engine.cgroups.prune()
+def _emit(node: Node) -> Emit:
+    def emit(event: Event) -> None:
+        node.journal.append(event)
+
+    return emit
