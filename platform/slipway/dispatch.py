@@ -79,7 +79,7 @@ class CeleryRoad:
                 TASK,
                 args=[envelope],
                 # The default exchange needs no binding kept in Redis: an emptied Redis does not stop it.
-                queue=Queue(name, Exchange(""), routing_key=name),
+                queue=Queue(name, Exchange(""), routing_key=name),  # type: ignore[arg-type]  # stubs: names only
                 declare=[],
                 ignore_result=True,
                 retry=False,

@@ -6,7 +6,7 @@ has committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import singledispatch
@@ -150,7 +150,7 @@ def _job_failed(event: JobFailed, node: Node, at: datetime) -> Hints:
     return _job(event.job, node, ACTIVE, state=JobState.FAILED, ended_at=at, cause=cause, resend_at=None)
 
 
-def _job(job_id: str, node: Node, states: Iterable[JobState], **columns: object) -> Hints:
+def _job(job_id: str, node: Node, states: Collection[str], **columns: object) -> Hints:
     key = parse_id(job_id)
     row = Job.objects.filter(pk=key, node=node).only("project_id", "state").first() if key else None
     if row is None:

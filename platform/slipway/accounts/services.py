@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -228,9 +230,10 @@ class _Personal:
     def __init__(self, token: Token) -> None:
         self.pk = token.pk
         self.name = f"{token.name} (slp_{token.prefix})"
-        self.scope = _Nowhere if token.project is None else token.project.scope
+        self.scope = _Place() if token.project is None else _Place(token.project.team_id, token.project.id)
 
 
-class _Nowhere:
-    team_id = None
-    project_id = None
+@dataclass(frozen=True)
+class _Place:
+    team_id: UUID | None = None
+    project_id: UUID | None = None

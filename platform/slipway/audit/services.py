@@ -21,7 +21,7 @@ class Who(Protocol):
 
 class Where(Protocol):
     @property
-    def team_id(self) -> UUID: ...
+    def team_id(self) -> UUID | None: ...
     @property
     def project_id(self) -> UUID | None: ...
 
@@ -37,12 +37,12 @@ def record(actor: Who, action: str, subject: What, /, **detail: Any) -> Entry:
     """Note that ``actor`` did ``action`` (``noun.verb``) to ``subject``; call inside its transaction."""
     key = subject.pk
     scope = subject.scope
-    kind = subject._meta.model_name if isinstance(subject, models.Model) else type(subject).__name__
+    kind = subject._meta.model_name if isinstance(subject, models.Model) else None
     return Entry.objects.create(
         user=actor.user,
         actor=actor.label,
         action=action,
-        object_kind=kind,
+        object_kind=kind or action.partition(".")[0],
         object_id=key.hex if isinstance(key, UUID) else str(key),
         object_name=str(getattr(subject, "path", None) or getattr(subject, "name", None) or subject)[:400],
         team_id=scope.team_id,

@@ -21,7 +21,8 @@ def list_containers(
 ) -> QuerySet[Container]:
     """Containers of the project, or of all the actor sees; newest first; with ``removed`` those too.
 
-    Without ``ended`` only those that run or are about to. Constant queries: project, team, node and image are loaded. Raise ``NotFound``.
+    Without ``ended`` only those that run or are about to. Constant queries: project, team, node and
+    image are loaded. Raise ``NotFound``.
     """
     containers = _loaded()
     if project is not None:
