@@ -43,6 +43,9 @@ def isolate(directory: Path) -> None:
     os.environ["SLIPWAY_RUN"] = str(directory / "run")
     os.environ["SLIPWAY_INSTANCE"] = f"swt{os.getpid()}"
     os.environ["SLIPWAY_HOSTS"] = "localhost,127.0.0.1,[::1],testserver"
+    # For a run of the platform's tests on PostgreSQL.
+    if url := os.environ.get("SLIPWAY_TEST_DATABASE_URL"):
+        os.environ["SLIPWAY_DATABASE_URL"] = url
     for part in ("data/platform/keys", "data/platform/tmp", "data/platform/static", "data/node", "run"):
         (directory / part).mkdir(parents=True, exist_ok=True)
     secret = directory / "data/platform/keys/django"

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.utils import timezone
 
 from slipway import sweep
@@ -103,13 +105,22 @@ def test_a_job_of_another_version_stops_nobody(road: RecordingRoad) -> None:
 
 def test_one_process_at_a_time_keeps_the_schedule(road: RecordingRoad) -> None:
     wished(State.RUNNING)
-    schedule = sweep.Schedule(lambda: 0.0)
-    with sweep.alone() as mine:
-        assert mine
-        with sweep.alone() as also_mine:
-            assert not also_mine
-        schedule.run_due()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sweep.alone() as mine:
+            assert mine
+            held.set()
+            done.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10)
+    sweep.Schedule(lambda: 0.0).run_due()
     assert road.take() == []
+    done.set()
+    other.join(10)
     sweep.Schedule(lambda: 0.0).run_due()
     assert len(road.take()) == 1
 
