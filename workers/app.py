@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from celery import Celery, bootsteps, signals
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.connection import Connection
+from celery.worker.consumer.tasks import Tasks
 from kombu import Exchange, Queue
 
 from workers import logformat
@@ -49,9 +50,15 @@ class TakeBack(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         channel = consumer.connection.default_channel
         with channel.conn_or_acquire() as client:
-            tags = client.zrange(channel.unacked_index_key, 0, -1, desc=True)
-        for tag in tags:  # the newest first: each goes before what is in the queue
+            tags = client.zrange(channel.unacked_index_key, 0, -1)
+        for tag in reversed(tags):  # the newest first: each goes before what is in the queue
             channel.qos.restore_by_tag(tag.decode())
+
+
+class Receive(Tasks):
+    """Celery's own, without what it requires: mingling with other workers."""
+
+    requires = (TakeBack,)
 
 
 class NodeConsumer(Consumer):
@@ -63,7 +70,7 @@ class NodeConsumer(Consumer):
         default_steps = (
             "celery.worker.consumer.connection:Connection",
             "workers.app:TakeBack",
-            "celery.worker.consumer.tasks:Tasks",
+            "workers.app:Receive",
             "celery.worker.consumer.consumer:Evloop",
         )
 
@@ -71,7 +78,8 @@ class NodeConsumer(Consumer):
 def build_app(environment: Environment) -> Celery:
     """Nothing is connected or opened yet."""
     queue = queue_name(environment.name)
-    app = Celery("slipway", set_as_current=True)
+    # No fix-ups: Celery would set Django up wherever the environment names its settings.
+    app = Celery("slipway", fixups=[])
     app.conf.update(
         broker_url=broker_url(environment.redis_url),
         broker_connection_retry_on_startup=True,
