@@ -34,15 +34,6 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A database in a file, as in earnest: one in memory locks whole tables between threads."""
-    if connections["default"].vendor != "sqlite":
-        return
-    file = tmp_path_factory.mktemp("database") / "test.sqlite3"
-    connections["default"].settings_dict["TEST"]["NAME"] = str(file)
-
-
-@pytest.fixture(scope="session")
 def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Redis of this session's own, on a unix socket, keeping nothing."""
     directory = tmp_path_factory.mktemp("redis")

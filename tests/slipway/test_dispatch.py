@@ -31,9 +31,14 @@ def test_a_command_leaves_when_the_transaction_commits(road: RecordingRoad) -> N
 @pytest.mark.django_db(transaction=True)
 def test_a_command_of_a_transaction_that_failed_never_leaves(road: RecordingRoad) -> None:
     node = make_node()
-    with pytest.raises(RuntimeError), transaction.atomic():
-        dispatch.send(COMMAND, node)
-        raise RuntimeError
+
+    def fail() -> None:
+        with transaction.atomic():
+            dispatch.send(COMMAND, node)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert road.sent == []
 
 

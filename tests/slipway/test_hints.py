@@ -13,13 +13,14 @@ from slipway.hints import Hint
 
 async def test_a_hint_wakes_whoever_waits_for_its_group() -> None:
     answers: list[int | None] = [None, None, 7]
+    looked = asyncio.Event()
 
     async def look() -> int | None:
+        looked.set()
         return answers.pop(0)
 
     waiting = asyncio.create_task(hints.wait_for(look, "container.x", patience=20, poll=20))
-    while len(answers) == 3:
-        await asyncio.sleep(0)
+    await looked.wait()
     while not waiting.done():
         await hints.send([Hint("container:x", "state")])
         await asyncio.sleep(0)
