@@ -26,13 +26,7 @@ def seed() -> dict[str, Any]:
     now = timezone.now()
     node = factories.make_node(
         heartbeat_at=now + timedelta(days=1),
-        facts={
-            "version": "0.1.0",
-            "runtime": "crun 1.8.1",
-            "kernel": "6.12",
-            "cgroup": "v2",
-            "containers": 3,
-        },
+        facts={"version": "0.1.0", "runtime": "crun", "kernel": "6.12.48", "counts": {"containers": 6}},
     )
     mia = factories.make_user("mia", is_staff=True, name="Mia Lindqvist")
     mia.set_password(PASSWORD)

@@ -1,8 +1,8 @@
 """The stage's server: says where it is on stdout, then obeys one JSON command a line on stdin.
 
 ``{"do": "write", "container": …, "lines": […]}``, ``{"do": "count", "container": …, "from": n, "to": m}``,
-``{"do": "exit", "container": …, "code": n}``, ``{"do": "hang up"}`` breaks every WebSocket, ``{"do": "away"}``
-and ``{"do": "back"}`` take the node's agent away and bring it back. Each is answered by the line ``done``.
+``{"do": "exit", "container": …, "code": n}``. ``{"do": "hang up"}`` breaks every WebSocket.
+``{"do": "away"}`` and ``{"do": "back"}`` take the agent away and bring it back. Each is answered by ``done``.
 """
 
 from __future__ import annotations

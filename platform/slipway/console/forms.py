@@ -11,18 +11,28 @@ from django import forms
 from django.utils import timezone
 
 from slipway.accounts.models import Team, TokenScope
-from slipway.console.figures import parse_cpu, parse_size
+from slipway.console.figures import cpu_text, parse_cpu, parse_size, size_text
 from slipway.containers.requests import ContainerRequest
 from slipway.projects.models import Project
-from workers.errors import UserError
+from workers.errors import SlipwayError
 from workers.messages import Limits
 
 
-def blame(form: forms.Form, error: UserError, fields: dict[str, str] | None = None) -> None:
+def blame(form: forms.Form, error: SlipwayError, fields: dict[str, str] | None = None) -> None:
     """Show ``error`` at the field it names (``fields`` translates names), else above the form."""
     named = str(error.facts.get("field") or ("name" if error.code == "NAME_TAKEN" else ""))
     named = (fields or {}).get(named, named)
-    form.add_error(named if named in form.fields else None, error.message)
+    form.add_error(named if named in form.fields else None, _said(error))
+
+
+def _said(error: SlipwayError) -> str:
+    """The error's own sentence; a limit is told in the units it was typed in."""
+    high = error.facts.get("high")
+    if error.code != "LIMIT_TOO_HIGH" or not isinstance(high, int):
+        return error.message
+    units = {"memory_bytes": size_text, "cpu_millis": cpu_text}
+    told = units.get(str(error.facts.get("field")), str)(high)
+    return f"More than the {told} this project allows one container."
 
 
 class _Styled(forms.Form):

@@ -60,7 +60,7 @@ def show(
 
 
 def _command(found: Container) -> str:
-    """Entrypoint and command as they are run, as a shell would be told: what was asked for, else the image's."""
+    """Entrypoint and command as they are run, as told to a shell: as asked for, else the image's."""
     inner: dict[str, Any] = (json.loads(found.image.config).get("config") or {}) if found.image else {}
     entrypoint, command = found.spec.get("entrypoint"), found.spec.get("command")
     if command is None and entrypoint is None:

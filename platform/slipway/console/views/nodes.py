@@ -11,7 +11,23 @@ from slipway.accounts.actors import Actor
 from slipway.console.members import member_page
 from slipway.console.views.answers import live_page
 from slipway.containers.models import ALIVE
+from slipway.nodes.models import Node
 from slipway.nodes.queries import list_nodes
+
+
+def _facts(node: Node) -> list[tuple[str, str]]:
+    """What the last heartbeat said, as far as people care."""
+    said = node.facts
+    counts = said.get("counts") or {}
+    waiting = max(0, int(said.get("last_seq") or 0) - node.applied_seq)
+    shown = [
+        ("Runtime", said.get("runtime")),
+        ("Slipway", said.get("version")),
+        ("Kernel", said.get("kernel")),
+        ("Containers held", counts.get("containers")),
+        ("Events on their way", waiting),
+    ]
+    return [(name, str(value)) for name, value in shown if value is not None]
 
 
 @require_safe
@@ -27,7 +43,7 @@ def nodes(request: HttpRequest, actor: Actor) -> HttpResponse:
         ),
     )
     context = {
-        "nodes": [(node, node.is_live(now)) for node in found],
+        "nodes": [(node, node.is_live(now), _facts(node)) for node in found],
         "nav": "nodes",
     }
     return live_page(request, "console/nodes.html", "console/_nodes.html", context)
