@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-
 class SlipwayError(Exception):
     """Base of every error with a code. ``str(error)`` is one sentence: what, where, how to fix."""
 

@@ -312,24 +312,14 @@ def _build(cls: Any, body: Any) -> Any:
         hints = _HINTS[cls] = typing.get_type_hints(cls)
     unknown = body.keys() - {f.name for f in fields(cls)}
     if unknown:
-        raise TypeError(f"{cls.__name__}: unknown field {sorted(unknown)[0]}")
+        raise TypeError(f"{cls.__name__}: unknown field {min(unknown)}")
     return cls(**{name: _value(hints[name], value, name) for name, value in body.items()})
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        for option in options:
-            if option is type(None):
-                continue
-            try:
-                return _value(option, value, name)
-            except TypeError:
-                continue
-        raise TypeError(f"{name}: {type(value).__name__} was not expected")
+        return _one_of(typing.get_args(hint), value, name)
     if is_dataclass(hint):
         return _build(hint, value)
     if origin is tuple:
@@ -342,6 +332,23 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             raise TypeError(f"{name}: an object was expected")
         item = typing.get_args(hint)[1]
         return {str(key): _value(item, each, name) for key, each in value.items()}
+    return _scalar(hint, value, name)
+
+
+def _one_of(options: tuple[Any, ...], value: Any, name: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if option is type(None):
+            continue
+        try:
+            return _value(option, value, name)
+        except TypeError:
+            continue
+    raise TypeError(f"{name}: {type(value).__name__} was not expected")
+
+
+def _scalar(hint: Any, value: Any, name: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -32,7 +32,7 @@ class Places:
         """
         for path in (self.data, self.run):
             path.mkdir(parents=True, exist_ok=True)
-            os.chmod(path, 0o711)
+            os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest,
                   self.images, self.snapshots, self.records, self.logs, self.jobs, self.uploads)  # fmt: skip
         for path in closed:
