@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 DAEMON_SECONDS = 60.0
 IMAGE = "bench/busybox:latest"
@@ -20,6 +22,22 @@ BRIDGES = ("docker", "podman", "cni-podman")
 
 def output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def extract_rootfs(archive: Path, rootfs: Path) -> None:
+    """Take the one layer out of a `docker save` archive: a plain tar of the root file system."""
+    with tarfile.open(archive) as source:
+        (image,) = json.load(_member(source, "manifest.json"))
+        (layer,) = image["Layers"]
+        with rootfs.open("wb") as target:
+            shutil.copyfileobj(_member(source, layer), target)
+
+
+def _member(source: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = source.extractfile(name)
+    if found is None:
+        raise RuntimeError(f"{name} is no file")
+    return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,8 @@ class Podman:
         ]
 
     def run(self, runtime: str, *argv: str) -> None:
-        command = self.command("--runtime", runtime, "run", "--rm", IMAGE, *argv)
+        # Its own default for open files may be above what this machine grants even to root.
+        command = self.command("--runtime", runtime, "run", "--rm", "--ulimit", "host", IMAGE, *argv)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def version(self) -> str:
