@@ -8,10 +8,12 @@ the visibility timeout, which can then be long enough never to start a command t
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery, bootsteps, signals
+from celery.exceptions import SecurityWarning
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.connection import Connection
 from celery.worker.consumer.tasks import Tasks
@@ -117,6 +119,8 @@ def build_app(environment: Environment) -> Celery:
     return app
 
 
+# Celery warns of running as root: what a worker of a node does needs it, and pickle is not accepted.
+warnings.simplefilter("ignore", SecurityWarning)
 environment = read_environment(os.environ)
 app = build_app(environment)
 

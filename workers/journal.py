@@ -104,10 +104,11 @@ class Journal:
             connection.execute("UPDATE state SET epoch = ?, last = ?", (epoch, len(rows)))
         return epoch
 
-    @property
-    def first_seq(self) -> int:
-        """Of the oldest entry still held; one past ``last_seq`` when there is none."""
-        return int(self._select("SELECT coalesce(min(seq), max(last) + 1) FROM state LEFT JOIN entry")[0][0])
+    def extent(self) -> tuple[str, int, int]:
+        """Epoch, first and last seq held; the first is one past the last when everything was trimmed."""
+        sql = "SELECT max(epoch), coalesce(min(seq), max(last) + 1), max(last) FROM state LEFT JOIN entry"
+        epoch, first, last = self._select(sql)[0]
+        return str(epoch), int(first), int(last)
 
     @property
     def epoch(self) -> str:

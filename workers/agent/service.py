@@ -40,6 +40,7 @@ from workers.node import Node
 HEARTBEAT_EVERY, HEARTBEAT_LIVES = 5.0, 15
 INVENTORY_EVERY = 60.0
 ROTATION_EVERY = 5.0
+HEALING_EVERY = 15.0
 SWEEP_EVERY = 3600.0
 HEALING_EVERY = 15.0
 PAUSE = 1.0
@@ -91,6 +92,7 @@ class Agent:
                 asyncio.create_task(self._keep_going("inventory", self._tell_inventories)),
                 asyncio.create_task(self._keep_going("heartbeat", self._beat)),
                 asyncio.create_task(self._keep_going("rotation", self._rotate_logs)),
+                asyncio.create_task(self._keep_going("networks", self._heal_networks)),
                 asyncio.create_task(self._keep_going("sweep", self._sweep)),
                 asyncio.create_task(self._keep_going("healing", self._heal_networks)),
             ]
@@ -186,6 +188,12 @@ class Agent:
 
     async def _heal_networks(self) -> None:
         """Another program's start or a reloaded firewall must not cut off containers that run."""
+        while True:
+            await asyncio.to_thread(self._node.engine.networks.heal)
+            await asyncio.sleep(HEALING_EVERY)
+
+    async def _heal_networks(self) -> None:
+        """Others flush rules and start firewalls; containers must not wait for the next start to notice."""
         while True:
             await asyncio.to_thread(self._node.engine.networks.heal)
             await asyncio.sleep(HEALING_EVERY)

@@ -91,16 +91,17 @@ class Shipper:
         """Bring the stream up to the journal."""
         self._grown.clear()
         state = await self._look()
-        epoch, last = await self._call(lambda: (self._journal.epoch, self._journal.last_seq))
-        if await self._is_ahead_of_us(state, epoch, last):
-            epoch = await self._call(self._journal.renew)
+        epoch, first, last = await self._call(self._journal.extent)
+        if _is_ahead_of(state, epoch, first, last):
+            epoch, first = await self._call(self._journal.renew), 1
             log.warning(
                 "journal_epoch_begun", epoch=epoch, applied=str(state.applied), wanted=str(state.wanted)
             )
             self._on_new_epoch()
             state = _State(None, None, state.tail)
         applied = state.applied.seq if state.applied and state.applied.epoch == epoch else 0
-        await self._send(epoch, self._start(state, epoch, applied), applied, state.tail)
+        limit = max(applied, first - 1) + WINDOW
+        await self._send(epoch, _start(state, epoch, applied), limit, state.tail)
         await self._trim(epoch, applied)
 
     async def _look(self) -> _State:
@@ -112,33 +113,16 @@ class Shipper:
         point = Point(tail[0][1]["epoch"], int(tail[0][1]["seq"])) if tail else None
         return _State(Point.parse(applied), Point.parse(wanted), point)
 
-    async def _is_ahead_of_us(self, state: _State, epoch: str, last: int) -> bool:
-        """The platform is at a point that this journal does not have: one of the two was set back."""
-        told = [point for point in (state.applied, state.tail) if point and point.epoch == epoch]
-        if any(point.seq > last for point in told):
-            return True
-        if state.wanted is None:
-            return False
-        wanted = state.wanted.seq if state.wanted.epoch == epoch else 1
-        return not await self._call(lambda: self._journal.first_seq) <= wanted <= last + 1
-
-    def _start(self, state: _State, epoch: str, applied: int) -> int:
-        """The seq after which to send."""
-        if state.wanted:
-            return state.wanted.seq - 1 if state.wanted.epoch == epoch else 0
-        if state.tail and state.tail.epoch == epoch:
-            return state.tail.seq
-        return applied
-
-    async def _send(self, epoch: str, after: int, applied: int, tail: Point | None) -> None:
+    async def _send(self, epoch: str, after: int, limit: int, tail: Point | None) -> None:
         begins = tail is not None and tail.epoch != epoch
-        limit = max(applied, await self._call(lambda: self._journal.first_seq) - 1) + WINDOW
-        while entries := await self._call(self._journal.read, after, BATCH):
+        has_more = True
+        while has_more:
+            entries = await self._call(self._journal.read, after, BATCH)
+            has_more = len(entries) == BATCH and entries[-1].seq < limit
             entries = [entry for entry in entries if entry.seq <= limit]
-            if not entries:
-                return
-            await self._add(epoch, entries, begins=begins)
-            begins, after = False, entries[-1].seq
+            if entries:
+                await self._add(epoch, entries, begins=begins)
+                begins, after = False, entries[-1].seq
 
     async def _add(self, epoch: str, entries: list[Entry], *, begins: bool) -> None:
         pipeline: Any = self._redis.pipeline(transaction=True)
@@ -168,6 +152,26 @@ class Shipper:
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The journal may wait for a disk."""
         return await asyncio.to_thread(function, *arguments)
+
+
+def _is_ahead_of(state: _State, epoch: str, first: int, last: int) -> bool:
+    """The platform is at a point that this journal does not have: one of the two was set back."""
+    told = [point for point in (state.applied, state.tail) if point and point.epoch == epoch]
+    if any(point.seq > last for point in told):
+        return True
+    if state.wanted is None:
+        return False
+    wanted = state.wanted.seq if state.wanted.epoch == epoch else 1
+    return not first <= wanted <= last + 1
+
+
+def _start(state: _State, epoch: str, applied: int) -> int:
+    """The seq after which to send."""
+    if state.wanted:
+        return state.wanted.seq - 1 if state.wanted.epoch == epoch else 0
+    if state.tail and state.tail.epoch == epoch:
+        return state.tail.seq
+    return applied
 
 
 def _is_done(fields: dict[str, str], epoch: str, applied: int) -> bool:
