@@ -14,7 +14,7 @@ from workers.engine.host import Engine
 from workers.engine.identity import ensure_userns
 from workers.engine.images import Image
 from workers.engine.records import Outcome, Phase, Record
-from workers.engine.runtime import conmon, oci, process, signals, spec, users
+from workers.engine.runtime import conmon, oci, process, signals, spec, stragglers, users
 from workers.engine.runtime.oci import Runtime
 from workers.errors import (
     CommandNotExecutable,
@@ -123,12 +123,17 @@ def clean_up(engine: Engine, record: Record) -> None:
 
 
 def _end_processes(engine: Engine, record: Record) -> None:
-    if record.cgroup:
-        engine.cgroups.kill(record.cgroup)
-    shim = record.shim or conmon.find_shim(engine.places, record.container)
-    if shim is not None and not process.wait(shim, _SHIM_TIMEOUT):
-        process.send(shim, signal.SIGKILL)
-        process.wait(shim, _SHIM_TIMEOUT)
+    def kill_cgroup() -> None:
+        if record.cgroup:
+            engine.cgroups.kill(record.cgroup)
+
+    if not record.announced:
+        stragglers.end(record.container, kill_cgroup)
+        return
+    kill_cgroup()
+    if record.shim is not None and not process.wait(record.shim, _SHIM_TIMEOUT):
+        process.send(record.shim, signal.SIGKILL)
+        process.wait(record.shim, _SHIM_TIMEOUT)
 
 
 def runtime_of(engine: Engine, record: Record) -> Runtime:

@@ -114,15 +114,6 @@ def reopen_log(places: Places, container: str) -> bool:
     return True
 
 
-def find_shim(places: Places, container: str) -> Process | None:
-    """The conmon of a bundle, by its pidfile: for a start that was cut off before it was recorded."""
-    return _find(places.bundle(container) / "conmon.pid")
-
-
-def find_init(places: Places, container: str) -> Process | None:
-    return _find(places.pidfile(container))
-
-
 def _find(pidfile: Path) -> Process | None:
     with suppress(FileNotFoundError, ValueError):
         return process.find(int(pidfile.read_text()))
