@@ -12,7 +12,7 @@ SHA = "sha256:" + "ab" * 32
 component = st.from_regex(r"[a-z0-9]{1,8}((\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)
 tag = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
 registry = st.sampled_from(
-    ["", "docker.io/", "localhost/", "localhost:5000/", "r.example.org/", "[::1]:5000/"]
+    ["index.docker.io/", "docker.io/", "localhost/", "localhost:5000/", "r.example.org/", "[::1]:5000/"]
 )
 
 
