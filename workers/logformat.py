@@ -18,7 +18,12 @@ _STAMP: list[Any] = [
 ]
 _RENDERERS: dict[str, list[Any]] = {
     "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-    "console": [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+    # Plain: a prettier traceback would show local variables, among them keys and environments.
+    "console": [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ],
 }
 
 

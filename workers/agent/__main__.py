@@ -22,14 +22,12 @@ def main() -> int:
         logformat.configure(environment.log)
         take_lock(environment.places.run / "agent.lock", "agent")
         node = open_node(environment)
+        setproctitle(f"slipway: workers.agent {node.name}")
+        uvloop.run(serve(node))
+        node.journal.close()
     except SlipwayError as error:
         print(f"slipway agent: {error}", file=sys.stderr)
         return 1
-    setproctitle(f"slipway: workers.agent {node.name}")
-    try:
-        uvloop.run(serve(node))
-    finally:
-        node.journal.close()
     return 0
 
 

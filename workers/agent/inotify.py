@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.errors import NodeError
+
 MODIFY = 0x0002
 CLOSE_WRITE = 0x0008
 MOVED_FROM = 0x0040
@@ -36,7 +38,14 @@ class Inotify:
     """A set of watches behind one non-blocking descriptor."""
 
     def __init__(self) -> None:
-        self._fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+        """Raise ``NodeError`` when the node has no more of them to give."""
+        try:
+            self._fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify")
+        except OSError as error:
+            raise NodeError(
+                f"inotify: {error.strerror}; raise fs.inotify.max_user_instances (sysctl) or the number of open"
+                " files allowed"
+            ) from error
 
     def fileno(self) -> int:
         return self._fd

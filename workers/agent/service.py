@@ -42,8 +42,7 @@ INVENTORY_EVERY = 60.0
 ROTATION_EVERY = 5.0
 HEALING_EVERY = 15.0
 SWEEP_EVERY = 3600.0
-HEALING_EVERY = 15.0
-PAUSE = 1.0
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a part that failed is started again."""
 
 log = structlog.get_logger(__name__)
@@ -88,19 +87,26 @@ class Agent:
         try:
             await self._supervisor.start()
             tasks += [
-                asyncio.create_task(self._keep_going("follow_journal", self._tail.follow)),
-                asyncio.create_task(self._keep_going("inventory", self._tell_inventories)),
-                asyncio.create_task(self._keep_going("heartbeat", self._beat)),
-                asyncio.create_task(self._keep_going("rotation", self._rotate_logs)),
-                asyncio.create_task(self._keep_going("networks", self._heal_networks)),
-                asyncio.create_task(self._keep_going("sweep", self._sweep)),
-                asyncio.create_task(self._keep_going("healing", self._heal_networks)),
+                asyncio.create_task(self._keep_going(name, part)) for name, part in self._parts().items()
             ]
             await self._serve()
             log.info("agent_ready", node=self._node.name, running=self._supervisor.running)
             await stop.wait()
         finally:
             await self._stop(tasks)
+
+    def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What goes on for ever once containers are watched."""
+        networks = self._node.engine.networks
+        return {
+            "journal": self._tail.follow,
+            "inventory": self._tell_inventories,
+            "heartbeat": self._beat,
+            "rotation": lambda: _every(ROTATION_EVERY, self._containers.rotate_logs),
+            # Others flush rules and start firewalls while containers run.
+            "healing": lambda: _every(HEALING_EVERY, networks.heal),
+            "sweep": self._sweep,
+        }
 
     async def _serve(self) -> None:
         await self._http.setup()
@@ -120,12 +126,14 @@ class Agent:
         log.info("agent_stopped", node=self._node.name)
 
     async def _keep_going(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        pause = PAUSE
         while True:
             try:
                 await part()
             except Exception:
-                log.exception("part_failed", part=name)
-            await asyncio.sleep(PAUSE)
+                log.exception("part_failed", part=name, again_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ContainerStarted):
@@ -181,23 +189,6 @@ class Agent:
             "counts": {"containers": held, "running": self._supervisor.running},
         }
 
-    async def _rotate_logs(self) -> None:
-        while True:
-            await asyncio.to_thread(self._containers.rotate_logs)
-            await asyncio.sleep(ROTATION_EVERY)
-
-    async def _heal_networks(self) -> None:
-        """Another program's start or a reloaded firewall must not cut off containers that run."""
-        while True:
-            await asyncio.to_thread(self._node.engine.networks.heal)
-            await asyncio.sleep(HEALING_EVERY)
-
-    async def _heal_networks(self) -> None:
-        """Others flush rules and start firewalls; containers must not wait for the next start to notice."""
-        while True:
-            await asyncio.to_thread(self._node.engine.networks.heal)
-            await asyncio.sleep(HEALING_EVERY)
-
     async def _sweep(self) -> None:
         """At the start, every hour, and after an image was removed."""
         while True:
@@ -206,6 +197,12 @@ class Agent:
             await asyncio.to_thread(images.sweep, self._node.engine.images)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_due.wait(), SWEEP_EVERY)
+
+
+async def _every(seconds: float, work: Callable[[], object]) -> None:
+    while True:
+        await asyncio.to_thread(work)
+        await asyncio.sleep(seconds)
 
 
 def listen(path: Path, group: str) -> socket.socket:

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Belongs to one event loop; settles in a few threads of its own."""
+    """Made in the event loop it belongs to; settles in a few threads of its own."""
 
     def __init__(self, containers: Containers, exits: Path, *, threads: int = 4) -> None:
         self._containers, self._exits = containers, exits
@@ -42,6 +42,9 @@ class Supervisor:
         self._watched: dict[str, tuple[Process, int]] = {}
         self._settling: dict[str, asyncio.Task[None]] = {}
         self._asked_again: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._inotify = Inotify()
+        self._is_recovered = False
 
     @property
     def running(self) -> int:
@@ -50,11 +53,8 @@ class Supervisor:
 
     async def start(self) -> None:
         """Find out what happened while nobody watched, then watch."""
-        self._loop = asyncio.get_running_loop()
-        self._inotify = Inotify()
         self._inotify.add(self._exits, inotify.MOVED_TO | inotify.CLOSE_WRITE)
         self._loop.add_reader(self._inotify.fileno(), self._on_exit_files)
-        await self._run(self._containers.recover)
         await self.look_around()
 
     async def stop(self) -> None:
@@ -71,9 +71,19 @@ class Supervisor:
 
     async def look_around(self) -> None:
         """Watch what runs and settle what has ended, should a notice have been lost."""
+        if not self._is_recovered:
+            await self._recover()
         for container, init in (await self._run(self._containers.running)).items():
             self._watch(container, init)
         self._scan_exit_files()
+
+    async def _recover(self) -> None:
+        """One container that cannot be recovered must not keep the agent from the others."""
+        try:
+            await self._run(self._containers.recover)
+            self._is_recovered = True
+        except Exception:
+            log.exception("recovery_failed")
 
     def watch(self, container: str) -> None:
         """It was started, by whatever process."""
