@@ -21,7 +21,8 @@ def logging_config(style: str, *, debug: bool) -> dict[str, Any]:
     """The ``LOGGING`` setting for ``style``: json or console."""
     renderers: dict[str, list[Any]] = {
         "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-        "console": [structlog.dev.ConsoleRenderer()],
+        # Plain: a prettier traceback would show local variables, among them keys and passwords.
+        "console": [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)],
     }
     if style not in renderers:
         raise ImproperlyConfigured(f"SLIPWAY_LOG={style}: json or console is needed.")
