@@ -20,6 +20,7 @@ from workers.engine import containers, images, logs, records
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.places import Places
 from workers.engine.records import Record
+from workers.engine.runtime import process
 from workers.engine.wires import veth_name
 from workers.messages import (
     ContainerExited,
@@ -45,7 +46,8 @@ _Event = TypeVar("_Event", bound=Event)
 class Rig:
     engine: Engine
     image_id: str
-    base: int
+    block: int
+    """Of ids and subnets: nobody else on the machine uses it."""
     events: list[Event] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
@@ -54,8 +56,9 @@ class Rig:
         return self.engine.places
 
     def project(self, number: int = 1) -> ProjectSlice:
-        index = 40_000 + self.base * 100 + number
-        return ProjectSlice(f"{index:032x}"[::-1], index * 65536, f"10.{90 + self.base}.{number}.0/24")
+        index = self.block + number
+        subnet = f"10.{90 + index // 256 % 10}.{index % 256}.0/24"
+        return ProjectSlice(f"{index:032x}"[::-1], (30_000 + index) * 65536, subnet)
 
     def command(self, *args: str, container: str = "", **wishes: Any) -> RunContainer:
         """``wishes``: fields of the command (generation, run, project) and of the spec."""
@@ -160,7 +163,17 @@ def open_rig(runtime: str) -> Rig:
     )
     archive = io.BytesIO(rootfs())
     imported = images.import_archive(engine.images, archive, scope=SCOPE, references=("test:latest",))
-    return Rig(engine, imported.image_id, random.randrange(10))
+    return Rig(engine, imported.image_id, _free_block())
+
+
+def _free_block() -> int:
+    """A multiple of four whose subnets have no route yet."""
+    routes = Path("/proc/net/route").read_text().split()
+    while True:
+        block = random.randrange(0, 2560, 4)
+        prefixes = (f"{(block + each) % 256:02X}{90 + block // 256:02X}0A" for each in range(4))
+        if not any(f"00{prefix}" in routes for prefix in prefixes):
+            return block
 
 
 def rootfs() -> bytes:
@@ -219,12 +232,13 @@ def _holds(path: Path, container: str) -> bool:
 
 def _processes(container: str) -> list[str]:
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            line = (process / "cmdline").read_bytes()
-            cgroup = (process / "cgroup").read_text()
+            line = (path / "cmdline").read_bytes()
+            cgroup = (path / "cgroup").read_text()
         except OSError:
             continue
-        if container.encode() in line or container in cgroup:
-            found.append(f"{process.name} {line!r}")
+        # Corpses do not count: when they are buried is up to the machine's init.
+        if (container.encode() in line or container in cgroup) and process.find(int(path.name)):
+            found.append(f"{path.name} {line!r}")
     return found
