@@ -25,6 +25,10 @@ from workers.node import Environment, read_environment
 VISIBILITY_TIMEOUT = 3600
 """Seconds. Far above the longest command: a stop, which waits for the container's own timeout."""
 
+STARTS, STOPS = 4, 12
+"""Threads for what works and for what waits. Four starts at once keep both cores of a small node busy; a stop
+only waits for its container."""
+
 
 def queue_name(node: str) -> str:
     return f"node.{node}"
@@ -77,6 +81,22 @@ class NodeConsumer(Consumer):
         )
 
 
+def transport_options(environment: Environment) -> dict[str, Any]:
+    queue = queue_name(environment.name)
+    return {
+        "global_keyprefix": key_prefix(environment.instance),
+        # Of this node alone: what is unacknowledged here is ours to take back.
+        "unacked_key": f"unacked.{queue}",
+        "unacked_index_key": f"unacked.index.{queue}",
+        "unacked_mutex_key": f"unacked.mutex.{queue}",
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_keepalive": not environment.redis_url.startswith("unix:"),
+        "health_check_interval": 25,
+    }
+
+
 def build_app(environment: Environment) -> Celery:
     """Nothing is connected or opened yet."""
     queue = queue_name(environment.name)
@@ -86,18 +106,7 @@ def build_app(environment: Environment) -> Celery:
         broker_url=broker_url(environment.redis_url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "global_keyprefix": key_prefix(environment.instance),
-            # Of this node alone: what is unacknowledged here is ours to take back.
-            "unacked_key": f"unacked.{queue}",
-            "unacked_index_key": f"unacked.index.{queue}",
-            "unacked_mutex_key": f"unacked.mutex.{queue}",
-            "visibility_timeout": VISIBILITY_TIMEOUT,
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
-            "socket_keepalive": not environment.redis_url.startswith("unix:"),
-            "health_check_interval": 25,
-        },
+        broker_transport_options=transport_options(environment),
         # The default exchange routes by queue name: no binding in Redis that could be emptied away.
         task_queues=[Queue(queue, Exchange(""), routing_key=queue)],
         task_default_queue=queue,
@@ -109,6 +118,7 @@ def build_app(environment: Environment) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         worker_pool="threads",
+        worker_concurrency=STARTS + STOPS,
         worker_prefetch_multiplier=1,
         worker_consumer="workers.app:NodeConsumer",
         worker_enable_remote_control=False,

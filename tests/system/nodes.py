@@ -70,7 +70,7 @@ class NodeUnderTest:
         """In a control group of its own, as a service manager has it."""
         argv = [
             *(sys.executable, "-m", "celery", "-A", "workers.app", "worker"),
-            *("--pool", "threads", "--concurrency", "4", "-Q", f"node.{NODE}", "--loglevel", "INFO"),
+            *("--pool", "threads", "-Q", f"node.{NODE}", "--loglevel", "INFO"),
         ]
         self.worker = self._start(argv, "worker")
         until(Broker(self.redis.socket, NODE).worker_listens, self.said)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from workers import sealing
+from workers.app import STOPS
 from workers.engine import containers
 from workers.engine.places import Places
 from workers.errors import BadCommand, NoSpace, RuntimeFailed
@@ -144,7 +145,7 @@ def test_an_id_that_would_leave_its_directory_is_refused(
 def test_stops_that_wait_leave_threads_for_starts(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, waiting = threading.Event(), threading.Barrier(execution.STOPS + 1)
+    go, waiting = threading.Event(), threading.Barrier(STOPS + 1)
 
     def wait(*_: object) -> None:
         waiting.wait(10)
@@ -153,7 +154,7 @@ def test_stops_that_wait_leave_threads_for_starts(
     monkeypatch.setattr(containers, "stop", wait)
     stops = [
         threading.Thread(target=executor.perform, args=(StopContainer(ID, number),))
-        for number in range(execution.STOPS)
+        for number in range(STOPS)
     ]
     for stop in stops:
         stop.start()

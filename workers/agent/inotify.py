@@ -43,8 +43,8 @@ class Inotify:
             self._fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify")
         except OSError as error:
             raise NodeError(
-                f"inotify: {error.strerror}; raise fs.inotify.max_user_instances (sysctl) or the number of open"
-                " files allowed"
+                f"inotify: {error.strerror}; raise fs.inotify.max_user_instances (sysctl) or the"
+                " number of open files allowed"
             ) from error
 
     def fileno(self) -> int:

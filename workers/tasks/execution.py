@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from workers import sealing
+from workers.app import STARTS, STOPS
 from workers.errors import BadCommand, SlipwayError
 from workers.messages import (
     BakeImage,
@@ -27,8 +28,6 @@ from workers.tasks import containers, images
 from workers.tasks.failures import failure_of
 from workers.tasks.jobs import Jobs
 
-STOPS = 2
-"""Of the worker's four threads: a stop waits for its container, and starts must not wait for stops."""
 STOP_AGAIN = 0.5
 TROUBLE_AGAIN = 5.0
 
@@ -51,6 +50,7 @@ class Executor:
     node_key: X25519PrivateKey
     platform_key: Ed25519PublicKey
     jobs: Jobs
+    _starts: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STARTS))
     _stops: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STOPS))
 
     @classmethod
@@ -93,9 +93,11 @@ class Executor:
             case StopContainer():
                 self._stop(command)
             case RunContainer() | RemoveContainer() | DropLogs():
-                containers.perform(self.node, command)
+                with self._starts:
+                    containers.perform(self.node, command)
 
     def _stop(self, command: StopContainer) -> None:
+        """However many containers are being stopped, threads are left for starts."""
         if not self._stops.acquire(blocking=False):
             raise Later(STOP_AGAIN)
         try:
