@@ -45,7 +45,7 @@ def agent(stack: Stack) -> Program:
 def worker(stack: Stack) -> Program:
     argv = (
         *(str(stack.python), "-m", "celery", "-A", "workers.app", "worker"),
-        *("--pool", "threads", "--concurrency", "4", "-Q", f"node.{stack.node}"),
+        *("--pool", "threads", "-Q", f"node.{stack.node}"),
         *("--hostname", f"{stack.instance}@{stack.node}", "--loglevel", "INFO"),
         *("--without-gossip", "--without-mingle"),
     )
