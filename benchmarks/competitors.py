@@ -108,12 +108,17 @@ class Podman:
         ]
 
     def run(self, runtime: str, *argv: str) -> None:
-        # Its own default for open files may be above what this machine grants even to root.
-        command = self.command("--runtime", runtime, "run", "--rm", "--ulimit", "host", IMAGE, *argv)
+        command = self.command("--runtime", runtime, "run", "--rm", *_limits(), IMAGE, *argv)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def version(self) -> str:
         return output("podman", "version", "--format", "{{.Client.Version}}").strip()
+
+
+def _limits() -> Iterator[str]:
+    """Its own defaults (a million of each) are above what some machines grant even to root."""
+    yield "--ulimit=nofile=1024:4096"
+    yield "--ulimit=nproc=1024:4096"
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from workers.engine.images import import_archive
 from workers.engine.places import Places
 from workers.journal import Journal
 from workers.messages import (
+    ContainerExited,
+    ContainerFailed,
     ContainerSpec,
     DropLogs,
     Event,
@@ -24,7 +26,11 @@ from workers.messages import (
 )
 
 SCOPE = "be" * 16
-PROJECT = ProjectSlice(id=SCOPE, uid_base=900_000_000, subnet="10.96.7.0/24")
+PROJECTS = {
+    "crun": ProjectSlice(id=SCOPE, uid_base=900_000_000, subnet="10.89.7.0/24"),
+    "runc": ProjectSlice(id="bf" * 16, uid_base=901_000_000, subnet="10.89.8.0/24"),
+}
+"""One for each runtime: two instances on one machine share no range."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,15 @@ class Launcher:
     engine: Engine
     journal: Journal
     image_id: str
+    project: ProjectSlice
 
     def emit(self, event: Event) -> None:
+        """Journal it; a container that did not end well is no launch to measure."""
         self.journal.append(event)
+        if isinstance(event, ContainerFailed) or (
+            isinstance(event, ContainerExited) and event.exit_code != 0
+        ):
+            raise RuntimeError(f"The container did not end well: {event}")
 
     def run(self, *argv: str) -> None:
         """Create, start, wait for the exit, settle, remove: nothing of the container is left."""
@@ -49,7 +61,7 @@ class Launcher:
             command=argv,
             limits=Limits(),
         )
-        containers.run(self.engine, RunContainer(container, 1, 1, PROJECT, spec), self.emit)
+        containers.run(self.engine, RunContainer(container, 1, 1, self.project, spec), self.emit)
         containers.wait(self.engine, container)
         containers.settle(self.engine, container, self.emit)
         containers.remove(self.engine, RemoveContainer(container, 2), self.emit)
@@ -64,6 +76,8 @@ def launcher(directory: Path, rootfs: Path, runtime: str) -> Iterator[Launcher]:
     with rootfs.open("rb") as archive:
         imported = import_archive(engine.images, archive, scope=SCOPE)
     try:
-        yield Launcher(engine, Journal(places.journal, places.journal_poke), imported.image_id)
+        yield Launcher(
+            engine, Journal(places.journal, places.journal_poke), imported.image_id, PROJECTS[runtime]
+        )
     finally:
         teardown(engine)

@@ -71,6 +71,7 @@ class ProcessSet:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         address = f"/api/v1/projects/{self._running.project}/containers{path}"
         headers = {"Authorization": f"Bearer {self._running.token}", "Content-Type": "application/json"}
+        self._connection.close()  # idle ones are cut; the next request opens a new one
         self._connection.request(method, address, json.dumps(body) if body else None, headers)
         answer = self._connection.getresponse()
         text = answer.read()

@@ -81,7 +81,8 @@ def environment() -> dict[str, str]:
         "SLIPWAY_RUN": str(directory / "run"),
         "SLIPWAY_INSTANCE": f"swt{os.getpid()}x{next(_numbers)}",
         "SLIPWAY_PORT": str(free_port()),
-        "SLIPWAY_SUBNETS": f"10.{random.randrange(90, 100)}.0.0/16",
+        # Sixteen projects; a range that two runs at the same time hardly share.
+        "SLIPWAY_SUBNETS": f"10.{random.randrange(90, 100)}.{random.randrange(128, 256, 16)}.0/20",
         "SLIPWAY_UID_BASE": str(random.randrange(100, 20_000) << 16),
     }
 
