@@ -213,10 +213,7 @@ class NodeUnderTest:
             containers.remove(engine, RemoveContainer(container, 1 << 62), lambda event: None)
         teardown(engine)
         self.redis.kill()
-        for name in ("worker", "agent"):
-            group = cgroups.ensure(self.instance, name)
-            if group is not None:
-                group.rmdir()
+        cgroups.remove(self.instance)
         shutil.rmtree(self.places.data.parent)
 
 
