@@ -38,7 +38,7 @@ def agent(stack: Stack) -> Program:
         None,
         lambda: agent_ready(stack.agent_socket),
         lambda: _clear(stack, "agent"),
-        stack.run,
+        stack.work,
     )
 
 
@@ -50,7 +50,7 @@ def worker(stack: Stack) -> Program:
         *("--without-gossip", "--without-mingle"),
     )
     broker = Broker(stack.redis_socket, stack.node)
-    return Program("worker", argv, None, broker.worker_listens, lambda: _clear(stack, "worker"), stack.run)
+    return Program("worker", argv, None, broker.worker_listens, lambda: _clear(stack, "worker"), stack.work)
 
 
 def observer(stack: Stack, user: str | None) -> Program:

@@ -39,6 +39,11 @@ class Stack:
         return self.run / "pids"
 
     @property
+    def work(self) -> Path:
+        """Where root's processes work. Celery imports from it, so nobody else may put anything there."""
+        return self.run / "work"
+
+    @property
     def lock(self) -> Path:
         return self.run / "up.lock"
 
@@ -63,6 +68,7 @@ class Stack:
             "SLIPWAY_PORT": str(self.port),
             "PATH": f"{self.python.parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # `python -m` must import nothing from where it happens to run
             "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}",
         }
 
