@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import chdir
 
 import pytest
 
 from tests.system.rigs import Rig, open_rig
 from workers.errors import RuntimeFailed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """conmon drops its notes where it was started; the checkout is not the place."""
+    with chdir(tmp_path_factory.mktemp("cwd")):
+        yield
 
 
 @pytest.fixture(scope="session", params=["crun", "runc"])

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
 
 from workers.engine import containers, images, logs, recipes, records
@@ -42,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     command: Callable[[Engine, argparse.Namespace], int] = options.command
     try:
-        places = Places(options.data, options.run_dir)
+        places = Places(options.data.absolute(), options.run_dir.absolute())
         engine = open_engine(places, instance=INSTANCE, runtime=options.runtime)
-        return command(engine, options)
+        with chdir(places.node_run):  # conmon drops its notes where it was started
+            return command(engine, options)
     except SlipwayError as error:
         print(f"{error.code}: {error.message}", file=sys.stderr)
         return _START_FAILED

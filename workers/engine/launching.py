@@ -56,7 +56,7 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     stop_signal = signals.parse(command.spec.stop_signal or image.config.stop_signal or "SIGTERM")
     engine.networks.ensure(project)
     address = engine.networks.lease(project, container)
-    _make_bundle(engine, record, command, image, address)
+    program = _make_bundle(engine, record, command, image, address)
     places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
     created = conmon.create(
         engine.conmon,
@@ -64,6 +64,7 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
         places,
         container,
         terminal=command.spec.tty,
+        program=program,
         adopt=engine.cgroups.adopt_shim,
     )
     record = replace(
@@ -81,8 +82,8 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     return record
 
 
-def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: Image, address: str) -> None:
-    """The mounted rootfs, the files for /etc and ``config.json``."""
+def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: Image, address: str) -> str:
+    """The mounted rootfs, the files for /etc and ``config.json``. Returns the program to be run."""
     kernel, places, project = engine.kernel, engine.places, command.project
     container, base = command.container, project.uid_base
     userns = ensure_userns(kernel, places, base, project.uid_count)
@@ -101,7 +102,9 @@ def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: I
         swap_limits=engine.cgroups.limits_swap,
         nofile_hard=spec.own_nofile_limit(),
     )
-    bundles.write_config(places, container, spec.build(command.spec, image.config, project, placement))
+    config = spec.build(command.spec, image.config, project, placement)
+    bundles.write_config(places, container, config)
+    return str(config["process"]["args"][0])
 
 
 def clean_up(engine: Engine, record: Record) -> None:

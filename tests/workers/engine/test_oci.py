@@ -50,6 +50,11 @@ def test_a_refusal_carries_the_runtimes_own_line() -> None:
     assert error.facts["runtime"] == 'runc create failed: exec: "nope": executable file not found in $PATH'
 
 
+def test_a_refusal_names_the_program_when_the_runtime_does_not() -> None:
+    error = oci.failure("open executable: Permission denied", "/etc/passwd")
+    assert error.message == "The command '/etc/passwd' cannot be executed: open executable: Permission denied"
+
+
 @pytest.mark.parametrize(
     ("text", "number"), [("SIGTERM", 15), ("kill", 9), ("15", 15), ("SIGRTMIN+3", 37), ("rtmax-1", 63)]
 )

@@ -49,9 +49,12 @@ def create(
     container: str,
     *,
     terminal: bool,
+    program: str,
     adopt: Callable[[int], None],
 ) -> Created:
     """Let conmon create the container from its bundle. ``adopt(pid)`` moves conmon's cgroup.
+
+    ``program`` is what the container shall run, for errors to name.
 
     Raise ``CommandNotFound``, ``CommandNotExecutable`` or ``RuntimeFailed``. Whatever was made by
     then must be cleaned up by the caller in either case.
@@ -78,7 +81,7 @@ def create(
         finally:
             start.close_write()  # unblocks a conmon that was not let go: it ends
             os.waitpid(pid, 0)  # the starter; the shim itself is its child and init's
-    return _created(answer, bundle)
+    return _created(answer, bundle, program)
 
 
 def arguments(conmon: str, runtime: Runtime, places: Places, container: str, terminal: bool) -> list[str]:
@@ -120,14 +123,14 @@ def _find(pidfile: Path) -> Process | None:
     return None
 
 
-def _created(answer: bytes, bundle: Path) -> Created:
+def _created(answer: bytes, bundle: Path, program: str) -> Created:
     said = (bundle / "conmon.log").read_text(errors="replace").strip()
     if not answer:
         raise RuntimeFailed(f"conmon ended without an answer: {said[-500:] or 'it said nothing'}")
     report = json.loads(answer)
     pid = int(report["data"])
     if pid < 0:
-        raise failure(report.get("message") or said)
+        raise failure(report.get("message") or said, program)
     init = process.find(pid)
     shim = _find(bundle / "conmon.pid")
     if init is None or shim is None:

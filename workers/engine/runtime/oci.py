@@ -77,16 +77,20 @@ _BAD_DIRECTORY = re.compile(r"chdir `|mkdir .*: not a directory|chdir to cwd")
 _LOGRUS = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
 
 
-def failure(said: str) -> SlipwayError:
-    """What a runtime wrote to stderr, as an error of ours that says whose problem it is."""
+def failure(said: str, program: str = "") -> SlipwayError:
+    """What a runtime wrote to stderr, as an error of ours that says whose problem it is.
+
+    ``program`` is the first word of the container's command, as the runtime does not always name it.
+    """
     line = _last_line(said)
+    command = f"The command {program!r}" if program else "The command"
     facts = {"runtime": line[:500]}
     if _BAD_DIRECTORY.search(line):
         return InvalidSpec(f"The working directory cannot be used: {line}", **facts)
     if _NOT_FOUND.search(line):
-        return CommandNotFound(f"The command was not found in the image: {line}", **facts)
+        return CommandNotFound(f"{command} was not found in the image: {line}", **facts)
     if _NOT_EXECUTABLE.search(line):
-        return CommandNotExecutable(f"The command cannot be executed: {line}", **facts)
+        return CommandNotExecutable(f"{command} cannot be executed: {line}", **facts)
     return RuntimeFailed(f"The runtime refused the container: {line or 'it gave no reason'}", **facts)
 
 
