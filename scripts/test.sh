@@ -15,6 +15,10 @@ run() {
 
 run "static checks" scripts/check.sh
 run "unit tests" .venv/bin/python -m pytest -q -m "not system and not e2e and not soak"
+if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+  run "the platform's tests on PostgreSQL" .venv/bin/python scripts/with_postgres.py \
+    .venv/bin/python -m pytest -q tests/slipway -m "not soak"
+fi
 if [ "$(id -u)" = 0 ]; then
   run "system tests" .venv/bin/python -m pytest -q -m "system and not soak"
   run "end-to-end tests" .venv/bin/python -m pytest -q -m "e2e and not soak"
