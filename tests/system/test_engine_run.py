@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_a_setuid_program_of_a_layer_belongs_to_nobody_on_the_node(rig: Rig) -> 
     container = rig.run(*FOREVER)
     found = (rig.places.rootfs(container) / "bin" / "setuid").stat()
     assert found.st_uid == rig.project().uid_base
+
+
+def test_other_users_of_the_node_reach_nothing_of_a_container(rig: Rig) -> None:
+    container = rig.run(*FOREVER)
+    for path in (
+        rig.places.rootfs(container) / "bin" / "setuid",
+        rig.places.bundle(container) / "etc" / "hosts",
+    ):
+        for uid, may in ((65534, False), (rig.project(2).uid_base, False), (rig.project().uid_base, True)):
+            told = subprocess.run(
+                ["cat", path], user=uid, group=uid, extra_groups=[], capture_output=True, check=False
+            )
+            assert (told.returncode == 0) is may, (uid, path, told.stderr)
 
 
 def test_memory_over_the_limit_is_killed_and_reported_as_such(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 """The bundle of one run: what the runtime reads, the files bound into /etc, conmon's own files.
 
-It lies in the run directory, where a container's root (nobody on the node) can walk to its rootfs.
+It lies in the run directory, where a container's root (nobody on the node) can walk to its rootfs, and no
+other unprivileged user of the node: what tenants keep and run is none of theirs.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ def make(kernel: Kernel, places: Places, container: str, files: Mapping[str, str
     for directory in (bundle, etc):
         with suppress(FileExistsError):
             directory.mkdir()
-        directory.chmod(0o711)
+        os.chown(directory, 0, uid_base)  # its root's group: the way in for the project, for nobody else
+        directory.chmod(0o710)
     places.exit(container).unlink(missing_ok=True)
     if not kernel.is_mounted(etc):
-        kernel.mount(Mount("tmpfs", "etc", (("size", str(_ETC_BYTES)), ("mode", "0711"))), etc)
+        options = (("size", str(_ETC_BYTES)), ("mode", "0710"), ("gid", str(uid_base)))
+        kernel.mount(Mount("tmpfs", "etc", options), etc)
     for name, text in files.items():
         _write(etc / name, text, 0o644, uid_base)
 
