@@ -8,7 +8,7 @@ export function startKeys(palette) {
   const box = sheet.querySelector("input");
   box.checked = on();
   box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
-  let went = 0;
+  let went = -Infinity; // when g was pressed
 
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
@@ -18,7 +18,7 @@ export function startKeys(palette) {
     }
     if (!on() || typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const second = performance.now() - went < TWO_STROKES;
-    went = 0;
+    went = -Infinity;
     if (second) return jump(event.key);
     if (event.key === "g") went = performance.now();
     else press(event, palette, sheet);

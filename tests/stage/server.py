@@ -2,7 +2,7 @@
 
 ``{"do": "write", "container": …, "lines": […]}``, ``{"do": "count", "container": …, "from": n, "to": m}``,
 ``{"do": "exit", "container": …, "code": n}``. ``{"do": "hang up"}`` breaks every WebSocket.
-``{"do": "away"}`` and ``{"do": "back"}`` take the agent away and bring it back. Each is answered by ``done``.
+``{"do": "away"}`` and ``{"do": "back"}`` take the agent away and bring it back. Each is answered.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ class Stage:
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
-            await self._do(json.loads(line))
-            print("done", flush=True)
+            command = json.loads(line)
+            await self._do(command)
+            log = self.agent.logs.get(command.get("container", ""))
+            print(json.dumps({"lines": len(log.lines) if log else 0}), flush=True)
 
     async def _do(self, command: dict[str, Any]) -> None:
         match command["do"]:

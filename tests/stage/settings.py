@@ -6,3 +6,4 @@ from slipway.settings import *  # noqa: F403
 
 SLIPWAY_ROAD = "tests.roads.RecordingRoad"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

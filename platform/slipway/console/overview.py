@@ -168,7 +168,7 @@ def activity(actor: Actor) -> list[Happening]:
     """The last entries of the actor's teams, and what they did themselves."""
     mine = Q(team_id__in=list(actor.roles)) | Q(user=actor.user)
     entries: QuerySet[Entry] = Entry.objects.all() if actor.is_administrator else Entry.objects.filter(mine)
-    found = list(entries.order_by("-at", "-id")[:ACTIVITY_MAX])
+    found = list(entries.order_by("-seq")[:ACTIVITY_MAX])
     projects = {
         card.pk: card for card in list_projects(actor).filter(pk__in=[each.project_id for each in found])
     }

@@ -7,7 +7,10 @@ allowed to read it; unknown and forbidden look the same. Rights are looked at ag
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from channels.db import database_sync_to_async
@@ -28,6 +31,7 @@ TOPICS_MAX = 100
 RECHECK_SECONDS = 30.0
 TAIL_MAX = 50_000
 POSITION_MAX = 1 << 62
+_PROJECT = re.compile(r"[0-9a-f]{32}")
 UNAUTHENTICATED = 4401
 """Close code; the page then leads to the sign-in."""
 
@@ -41,10 +45,16 @@ class BadFrame(UserError):
 class Socket(AsyncJsonWebsocketConsumer):
     source = staticmethod(agent.entries)
 
-    async def connect(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.topics: set[str] = set()
         self.follows: dict[str, tuple[LogFollow, asyncio.Task[None]]] = {}
         self.recheck: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        if not is_own_page(self.scope):
+            await self.close()
+            return
         user = self.scope["user"]
         await self.accept()
         if not isinstance(user, User) or not user.is_active:
@@ -72,7 +82,7 @@ class Socket(AsyncJsonWebsocketConsumer):
     async def decode_json(cls, text_data: str) -> Any:
         try:
             return await super().decode_json(text_data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     async def hint(self, event: dict[str, str]) -> None:
@@ -120,6 +130,9 @@ class Socket(AsyncJsonWebsocketConsumer):
             await follow.run()
         except asyncio.CancelledError:
             raise
+        except OSError:
+            # The browser is gone in the middle of a frame; its disconnect is on its way to us.
+            log.debug("log_follow_cut", topic=follow.topic)
         except Exception:
             log.exception("log_follow_failed", topic=follow.topic)
             error = {"code": "INTERNAL", "message": "The log could not be read; trying again."}
@@ -150,7 +163,8 @@ class Socket(AsyncJsonWebsocketConsumer):
         kind, _, key = topic.partition(":")
         actor = Actor(user=User.objects.get(pk=self.user_id))
         if kind == "project":
-            return get_project(actor, key)
+            # One spelling only: groups are named by it, and know no braces or dashes of a UUID.
+            return get_project(actor, key if _PROJECT.fullmatch(key) else "")
         if kind in ("container", "log"):
             return get_container(actor, key)
         raise BadFrame("topic: project:<id>, container:<id> and log:<id> are known.")
@@ -174,6 +188,23 @@ class Socket(AsyncJsonWebsocketConsumer):
         session = self.scope["session"]
         alive = session.session_key is not None and session.exists(session.session_key)
         return alive and User.objects.filter(pk=self.user_id, is_active=True).exists()
+
+
+def is_own_page(scope: Mapping[str, Any]) -> bool:
+    """Whether a page of this very address asks: same host and same port.
+
+    Cookies know no ports, so a browser sends ours along for whatever else listens on this host.
+    """
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    found = {name: value.decode("latin-1").lower() for name, value in headers}
+    try:
+        origin = urlsplit(found.get(b"origin", ""))
+        usual = {"http": 80, "https": 443}[origin.scheme]
+        host = urlsplit(f"//{found.get(b'host', '')}")
+        asked, called = (origin.hostname, origin.port or usual), (host.hostname, host.port or usual)
+    except (KeyError, ValueError):
+        return False
+    return asked == called and asked[0] is not None
 
 
 def _whole(frame: dict[str, Any], name: str, high: int) -> int | None:

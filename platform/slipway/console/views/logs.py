@@ -16,7 +16,7 @@ from slipway.containers.models import Container
 from slipway.containers.queries import get_container
 from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
-from slipway.threads import in_pool
+from slipway.threads import look
 from workers.errors import SlipwayError
 
 LINES_MAX = 10_000
@@ -33,7 +33,7 @@ async def container_log(request: HttpRequest, container_id: str) -> JsonResponse
 
     Answers the frame of the socket: entries, next, end.
     """
-    container = await in_pool(_find, request, container_id)
+    container = await look(_find, request, container_id)
     before = _number(request, "before")
     if before is None:
         asked = LogRequest(position=_number(request, "position"), tail=_number(request, "tail"))
