@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 PROGRAMS = Path("/usr/lib/postgresql")
-SERVER = ("-c listen_addresses=''", "-c fsync=off", "-c max_connections=50")
+SERVER = ("-c listen_addresses=''", "-c fsync=off", "-c max_connections=500")
 OWNER = "slipway"
 
 

@@ -121,7 +121,12 @@ def _left(stack: RunningStack) -> list[str]:
         for path in root.glob(f"**/{stack.instance}/**/")
         if len(path.name) == 64
     ]
-    bridges = [path.name for path in Path("/sys/class/net").glob("sw*/brif/*")]
+    bridges = [
+        wire.name
+        for bridge in Path("/sys/class/net").glob("sw*")
+        if f" {stack.instance} " in (bridge / "ifalias").read_text()
+        for wire in bridge.glob("brif/*")
+    ]
     addresses = [str(path) for path in (stack.run / "node" / "addresses").glob("*/*.*.*.*")]
     return [*mounts, *shims, *groups, *bridges, *addresses]
 

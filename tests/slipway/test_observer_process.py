@@ -33,6 +33,7 @@ def environment(tmp_path: Path, redis_socket: Path) -> dict[str, str]:
     variables = {
         **os.environ,
         "SLIPWAY_DATA": str(tmp_path / "data"),
+        "SLIPWAY_DATABASE_URL": f"sqlite://{tmp_path}/data/platform/db.sqlite3",
         "SLIPWAY_REDIS_URL": f"unix://{redis_socket}",
     }
     for command in (
