@@ -23,6 +23,9 @@ from typing import BinaryIO
 ACTIVE = "active.log"
 SEGMENT_BYTES = 16 << 20
 KEPT_SEGMENTS = 8
+KEPT_BYTES = KEPT_SEGMENTS * SEGMENT_BYTES
+"""Of the renamed segments together. One can be far larger than ``SEGMENT_BYTES``: it has all that was written
+until somebody looked."""
 
 _DIGITS = 20
 _BLOCK = 64 << 10
@@ -260,8 +263,11 @@ def is_due(directory: Path, segment_bytes: int = SEGMENT_BYTES) -> bool:
         return False
 
 
-def rotate(directory: Path, reopen: Callable[[], object], *, keep: int = KEPT_SEGMENTS) -> None:
-    """Rename the active segment, make its writer open a new one, drop all but ``keep`` old ones.
+def rotate(
+    directory: Path, reopen: Callable[[], object], *, keep: int = KEPT_SEGMENTS, keep_bytes: int = KEPT_BYTES
+) -> None:
+    """Rename the active segment, make its writer open a new one; of the old ones the newest ``keep`` stay,
+    as far as they have no more than ``keep_bytes``.
 
     Needs the container's lock. Does nothing while the writer has not yet followed the last time:
     the start of its next segment is not known before.
@@ -274,10 +280,13 @@ def rotate(directory: Path, reopen: Callable[[], object], *, keep: int = KEPT_SE
     start = 0
     if segments:
         start = segments[-1].start + (directory / segments[-1].name).stat().st_size
-    active.rename(directory / _name(start))
+    newest = _Segment(start, _name(start))
+    end = start + active.stat().st_size
+    active.rename(directory / newest.name)
     reopen()
     # The newest is always kept: the active segment's start follows from it.
-    for segment in segments[: max(0, len(segments) + 1 - max(1, keep))]:
+    kept = [each for each in segments if end - each.start <= keep_bytes][-(keep - 1) :] if keep > 1 else []
+    for segment in segments[: len(segments) - len(kept)]:
         (directory / segment.name).unlink(missing_ok=True)
 
 

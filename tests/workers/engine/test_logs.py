@@ -139,6 +139,23 @@ def test_old_segments_are_dropped_and_their_positions_read_from_the_first_kept(w
     assert entries[-1].next == logs.end_position(writer.directory) == len(writer.written)
 
 
+def test_a_fast_writer_does_not_keep_more_than_its_share_of_the_disk(writer: Writer) -> None:
+    for size in (10, 10, 1000, 400, 500):
+        writer.write(line("x" * size))
+        logs.rotate(writer.directory, writer.reopen, keep_bytes=1100)
+    sizes = [path.stat().st_size for path in sorted(writer.directory.glob("*.log"))]
+    assert sizes == [len(line("x" * 400)), len(line("x" * 500)), 0]
+
+
+def test_a_segment_larger_than_all_that_is_kept_goes_with_the_next_one(writer: Writer) -> None:
+    writer.write(line("x" * 5000))
+    logs.rotate(writer.directory, writer.reopen, keep_bytes=100)
+    assert len(everything(writer.directory)) == 1
+    writer.write(line("y"))
+    logs.rotate(writer.directory, writer.reopen, keep_bytes=100)
+    assert [entry.text for entry in everything(writer.directory)] == ["y"]
+
+
 def test_at_least_one_old_segment_is_kept_to_tell_where_the_active_one_starts(writer: Writer) -> None:
     for _ in range(3):
         writer.write(line("x"))
