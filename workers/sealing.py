@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -36,6 +37,8 @@ LIFETIME = 3600.0
 """Seconds. A node may be down for a while; the platform's sweep sends again what expired on the way."""
 CLOCK_SKEW = 300.0
 """Seconds an envelope may seem to come from the future."""
+ROTATION_OVERLAP = LIFETIME + 2 * CLOCK_SKEW
+"""Seconds after which no envelope made before a rotation of keys is alive any more."""
 
 _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 _NONCE = bytes(12)
@@ -76,6 +79,23 @@ def seal(
     ciphertext = ChaCha20Poly1305(key).encrypt(_NONCE, command_text.encode(), header.encode())
     signed = f"{PREFIX}.{header}.{_pack(ciphertext)}"
     return f"{signed}.{_pack(signing_key.sign(signed.encode()))}"
+
+
+def open_with(
+    envelope: str,
+    *,
+    node: str,
+    node_keys: Sequence[X25519PrivateKey],
+    platform_keys: Sequence[Ed25519PublicKey],
+) -> str:
+    """``open_`` with whichever keys fit, while keys are being rotated. Raise as it does, for the first ones."""
+    refusal: BadCommand | None = None
+    for platform_key, node_key in itertools.product(platform_keys, node_keys):
+        try:
+            return open_(envelope, node=node, node_key=node_key, platform_public_key=platform_key)
+        except BadCommand as error:
+            refusal = refusal or error
+    raise refusal or BadCommand("Envelope rejected: this node has no keys")
 
 
 def open_(
@@ -170,39 +190,84 @@ def ensure_signing_key(path: Path) -> Ed25519PrivateKey:
 
 
 def load_node_key(path: Path) -> X25519PrivateKey:
-    """Raise ``NodeError`` when there is none or it is damaged."""
-    return _load(path, X25519PrivateKey.from_private_bytes)
+    """The current one. Raise ``NodeError`` when there is none or it is damaged."""
+    return load_node_keys(path)[0]
+
+
+def load_node_keys(path: Path, now: float | None = None) -> tuple[X25519PrivateKey, ...]:
+    """The current one and those that still open what was sealed before a rotation. Raise ``NodeError``."""
+    return _load(path, X25519PrivateKey.from_private_bytes, now)
 
 
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
     """Raise ``NodeError`` when there is none or it is damaged."""
-    return _load(path, Ed25519PrivateKey.from_private_bytes)
+    return _load(path, Ed25519PrivateKey.from_private_bytes)[0]
 
 
 def load_platform_key(path: Path) -> Ed25519PublicKey:
-    """Raise ``NodeError`` when there is none or it is damaged."""
+    """The current one. Raise ``NodeError`` when there is none or it is damaged."""
+    return load_platform_keys(path)[0]
+
+
+def load_platform_keys(path: Path, now: float | None = None) -> tuple[Ed25519PublicKey, ...]:
+    """The current one and those whose commands are still obeyed after a rotation. Raise ``NodeError``."""
     try:
-        return parse_platform_key(_read(path))
+        return tuple(parse_platform_key(text) for text in valid_lines(_read(path), now))
     except ValueError as error:
         raise NodeError(f"{path} holds no platform key: {error}. Register the node again.") from error
 
 
-def store_platform_key(path: Path, key: Ed25519PublicKey) -> None:
-    """Tell a node whose commands to obey."""
-    _write(path, public_text(key))
+def store_platform_key(path: Path, key: Ed25519PublicKey, *, overlap: float = 0.0) -> None:
+    """Tell a node whose commands to obey; those of the key before for ``overlap`` seconds more. Repeatable."""
+    _supersede(path, public_text(key), overlap)
+
+
+def rotate_node_key(path: Path, *, overlap: float = ROTATION_OVERLAP) -> X25519PrivateKey:
+    """Make a new private key; the one before still opens envelopes for ``overlap`` seconds."""
+    load_node_keys(path)  # a damaged file is not written over
+    key = X25519PrivateKey.generate()
+    _supersede(path, _pack(key.private_bytes_raw()), overlap)
+    return key
 
 
 def _ensure(path: Path, generate: Callable[[], Key], parse: Callable[[bytes], Key]) -> Key:
     if not path.exists():
-        _write(path, _pack(generate().private_bytes_raw()), replace=False)
-    return _load(path, parse)
+        write_secretly(path, _pack(generate().private_bytes_raw()), replace=False)
+    return _load(path, parse)[0]
 
 
-def _load(path: Path, parse: Callable[[bytes], Key]) -> Key:
+def _load(path: Path, parse: Callable[[bytes], Key], now: float | None = None) -> tuple[Key, ...]:
     try:
-        return parse(_unpack(_read(path).strip()))
+        return tuple(parse(_unpack(text)) for text in valid_lines(_read(path), now))
     except ValueError as error:
         raise NodeError(f"{path} holds no private key: {error}. Restore it from a backup.") from error
+
+
+# --------------------------------------------------------------------------- files of keys
+
+
+def valid_lines(text: str, now: float | None = None) -> tuple[str, ...]:
+    """The keys of a file: the current one in the first line, then former ones whose time is not over.
+
+    A former one's line ends with the time until which it holds, in seconds since the epoch. Raise
+    ``ValueError`` when there is no current key.
+    """
+    current, *former = text.strip().splitlines() or [""]
+    moment = time.time() if now is None else now
+    held = [line.split() for line in former]
+    return (current.strip(), *(key for key, until in held if moment < float(until)))
+
+
+def _supersede(path: Path, key: str, overlap: float) -> None:
+    """``key`` becomes the current one; former ones stay for as long as they were given."""
+    now = time.time()
+    current, *former = path.read_text(encoding="ascii").split("\n") if path.exists() else [""]
+    kept = [line for line in former if line and now < float(line.split()[1])]
+    if current == key:
+        return
+    if current and overlap > 0:
+        kept.insert(0, f"{current} {now + overlap:.0f}")
+    write_secretly(path, "\n".join([key, *kept]))
 
 
 def _read(path: Path) -> str:
@@ -216,8 +281,8 @@ def _read(path: Path) -> str:
         raise NodeError(f"Cannot read the key {path}: {error.strerror}", path=str(path)) from error
 
 
-def _write(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write aside, sync, then give it its name; with ``replace=False`` the first of two writers wins."""
+def write_secretly(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write aside (mode 0600), sync, then give it its name; with ``replace=False`` the first of two writers wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

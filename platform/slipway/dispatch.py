@@ -67,7 +67,7 @@ class CeleryRoad:
             encode(command),
             node=node.name,
             node_public_key=sealing.parse_node_key(node.public_key),
-            signing_key=_signing_key(keys.signing_key_file()),
+            signing_key=_signing_key(),
         )
         # kombu's, for whatever the client library of the broker raises; imported as late as Celery itself.
         from kombu import Exchange, Queue
@@ -122,6 +122,13 @@ def producer_settings(redis_url: str, instance: str) -> dict[str, Any]:
     }
 
 
+def _signing_key() -> Any:
+    """The one that is there now: keys are rotated while we run."""
+    file = keys.signing_key_file()
+    status = file.stat() if file.exists() else None
+    return _load_signing_key(file, (status.st_ino, status.st_mtime_ns) if status else None)
+
+
 @lru_cache(maxsize=1)
-def _signing_key(file: Path) -> Any:
+def _load_signing_key(file: Path, _version: tuple[int, int] | None) -> Any:
     return sealing.load_signing_key(file)

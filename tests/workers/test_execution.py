@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from workers import sealing
 from workers.app import STOPS
@@ -62,14 +61,15 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
     (tmp_path / "node" / "jobs").mkdir(parents=True)
     node: Any = Node(Places(tmp_path, tmp_path / "run"), [])
     jobs = Jobs(node.places, node.emit, Work(perform=lambda command, emit: None, tidy=lambda command: None))
-    yield Executor(node, X25519PrivateKey.generate(), SIGNING_KEY.public_key(), jobs)
+    sealing.ensure_node_key(node.places.keys / "node")
+    sealing.store_platform_key(node.places.keys / "platform", SIGNING_KEY.public_key())
+    yield Executor(node, jobs)
     jobs.close(timeout=10)
 
 
 def seal(executor: Executor, text: str) -> str:
-    return sealing.seal(
-        text, node="local", node_public_key=executor.node_key.public_key(), signing_key=SIGNING_KEY
-    )
+    node_key = sealing.load_node_key(executor.node.places.keys / "node")
+    return sealing.seal(text, node="local", node_public_key=node_key.public_key(), signing_key=SIGNING_KEY)
 
 
 def test_a_sealed_command_reaches_the_engine(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +77,34 @@ def test_a_sealed_command_reaches_the_engine(executor: Executor, monkeypatch: py
     monkeypatch.setattr(containers, "run", lambda engine, command, emit: ran.append(command))
     executor.execute(seal(executor, encode(RUN)))
     assert ran == [RUN]
+
+
+def test_commands_under_way_open_while_keys_are_rotated(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Command] = []
+    monkeypatch.setattr(containers, "run", lambda engine, command, emit: ran.append(command))
+    keys = executor.node.places.keys
+    before = seal(executor, encode(RUN))
+    sealing.rotate_node_key(keys / "node")
+    between = seal(executor, encode(RUN))
+    successor = Ed25519PrivateKey.generate()
+    sealing.store_platform_key(keys / "platform", successor.public_key(), overlap=60.0)
+    node_key = sealing.load_node_key(keys / "node").public_key()
+    after = sealing.seal(encode(RUN), node="local", node_public_key=node_key, signing_key=successor)
+    for envelope in (before, between, after):
+        executor.execute(envelope)
+    assert ran == [RUN] * 3
+    sealing.store_platform_key(keys / "platform", Ed25519PrivateKey.generate().public_key())
+    with pytest.raises(BadCommand, match="not the platform's"):
+        executor.execute(after)
+
+
+def test_unreadable_keys_put_a_command_off_and_lose_nothing(executor: Executor) -> None:
+    envelope = seal(executor, encode(RUN))
+    (executor.node.places.keys / "node").unlink()
+    with pytest.raises(Later):
+        executor.execute(envelope)
 
 
 @pytest.mark.parametrize(

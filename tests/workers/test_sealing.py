@@ -6,6 +6,7 @@ import base64
 import json
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,28 @@ def test_a_damaged_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "node").write_text("not a key")
     with pytest.raises(NodeError, match="node holds no private key"):
         sealing.load_node_key(tmp_path / "node")
+
+
+def test_former_keys_hold_until_their_time_and_leave_the_file_with_the_next_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "node"
+    first = sealing.ensure_node_key(path)
+    second = sealing.rotate_node_key(path, overlap=100.0)
+    third = sealing.rotate_node_key(path, overlap=200.0)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def held(after: float) -> list[bytes]:
+        return [key.private_bytes_raw() for key in sealing.load_node_keys(path, time.time() + after)]
+
+    assert held(0) == [key.private_bytes_raw() for key in (third, second, first)]
+    assert held(150) == [key.private_bytes_raw() for key in (third, second)]
+    assert held(250) == [third.private_bytes_raw()]
+    assert sealing.load_node_key(path).private_bytes_raw() == third.private_bytes_raw()
+
+
+def test_telling_a_node_the_same_key_again_ends_no_overlap(tmp_path: Path) -> None:
+    path, successor = tmp_path / "platform", Ed25519PrivateKey.generate().public_key()
+    sealing.store_platform_key(path, PLATFORM_KEY.public_key())
+    sealing.store_platform_key(path, successor, overlap=60.0)
+    sealing.store_platform_key(path, successor)
+    assert sealing.load_platform_keys(path) == (successor, PLATFORM_KEY.public_key())
+    assert sealing.load_platform_keys(path, time.time() + 61) == (successor,)

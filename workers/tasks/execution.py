@@ -6,12 +6,10 @@ import threading
 from dataclasses import dataclass, field
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from workers import sealing
 from workers.app import STARTS, STOPS
-from workers.errors import BadCommand, SlipwayError
+from workers.errors import BadCommand, NodeError, SlipwayError
 from workers.messages import (
     BakeImage,
     Command,
@@ -47,30 +45,35 @@ class Executor:
     """Safe to share between the worker's threads."""
 
     node: Node
-    node_key: X25519PrivateKey
-    platform_key: Ed25519PublicKey
     jobs: Jobs
     _starts: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STARTS))
     _stops: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STOPS))
 
     @classmethod
     def open(cls, node: Node) -> Executor:
-        """Load the keys and take up jobs that an earlier worker left. Raise ``NodeError``."""
-        node_key = sealing.load_node_key(node.places.keys / "node")
-        platform_key = sealing.load_platform_key(node.places.keys / "platform")
+        """Try the keys and take up jobs that an earlier worker left. Raise ``NodeError``."""
+        sealing.load_node_key(node.places.keys / "node")
+        sealing.load_platform_key(node.places.keys / "platform")
         jobs = Jobs(node.places, node.emit, images.work(node))
         jobs.resume()
-        return cls(node, node_key, platform_key, jobs)
+        return cls(node, jobs)
 
     def execute(self, envelope: str) -> None:
         """Raise ``BadCommand`` when it is not for us, ``Later`` when it cannot be carried out now."""
-        text = sealing.open_(
-            envelope,
-            node=self.node.name,
-            node_key=self.node_key,
-            platform_public_key=self.platform_key,
+        self.perform(decode_command(self._open(envelope)))
+
+    def _open(self, envelope: str) -> str:
+        # Read anew for each command: keys are rotated while the worker runs.
+        keys = self.node.places.keys
+        try:
+            node_keys = sealing.load_node_keys(keys / "node")
+            platform_keys = sealing.load_platform_keys(keys / "platform")
+        except NodeError as error:
+            log.error("keys_unusable", error=error.message)
+            raise Later(TROUBLE_AGAIN) from error
+        return sealing.open_with(
+            envelope, node=self.node.name, node_keys=node_keys, platform_keys=platform_keys
         )
-        self.perform(decode_command(text))
 
     def perform(self, command: Command) -> None:
         """As ``execute``."""
