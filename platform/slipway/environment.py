@@ -123,6 +123,7 @@ def database(name: str, default: str) -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": unquote(url.path),
+            "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # Every transaction takes the write lock at once: none can fail halfway for want of it.
                 "transaction_mode": "IMMEDIATE",
@@ -140,6 +141,7 @@ def database(name: str, default: str) -> dict[str, Any]:
             "HOST": options.pop("host", unquote(url.hostname or "")),
             "PORT": str(url.port or ""),
             "OPTIONS": {"connect_timeout": "5", **options},
+            "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
         }
     raise ImproperlyConfigured(

@@ -130,6 +130,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "slipway.console.storage.HashedStaticFiles"},
 }
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 FILE_UPLOAD_TEMP_DIR = str(SLIPWAY_PLATFORM_DATA / "tmp")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
 LOGGING = logging_config(environment.text("SLIPWAY_LOG", "json"), debug=DEBUG)

@@ -93,10 +93,7 @@ def validated(kind: type[StrictSerializer], data: Any) -> dict[str, Any]:
 
 
 class AsyncApiView(ApiView):
-    """As ``ApiView``, with ``async def`` handlers.
-
-    Authentication runs in the request's thread; a handler that waits calls ``threads.give_back`` first.
-    """
+    """As ``ApiView``, with ``async def`` handlers: for whatever may take longer than a second."""
 
     async def dispatch(  # type: ignore[override]  # Django calls views with async handlers as coroutines
         self, request: HttpRequest, *args: Any, **kwargs: Any

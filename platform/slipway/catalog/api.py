@@ -24,7 +24,6 @@ from slipway.nodes.services import ensure_home
 from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
-from slipway.threads import give_back
 from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, validated
 from workers.errors import NoSuchImage
 
@@ -130,7 +129,6 @@ class Images(AsyncApiView):
     async def post(self, request: Request, team: str, project: str) -> Response:
         asked = self.query(ImportQuery)
         found, node = await sync_to_async(self._prepare)(team, project, asked)
-        await give_back()
         archive = await open_archive(body_of(request._request))
         if archive.fields:
             asked = validated(ImportQuery, {**self._given(asked), **_single(archive.fields)})

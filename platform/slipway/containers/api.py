@@ -15,7 +15,6 @@ from slipway.containers.waiting import Condition, wait
 from slipway.jobs.api import CauseOut
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
-from slipway.threads import give_back
 from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer
 
 
@@ -269,6 +268,5 @@ class Wait(AsyncApiView):
     async def get(self, request: Request, **path: str) -> Response:
         asked = self.query(WaitQuery)
         container = await sync_to_async(find)(self)
-        await give_back()
         row, is_reached = await wait(container, Condition(asked["condition"]), asked["timeout"])
         return Response(WaitOut({"reached": is_reached, "container": row}).data)

@@ -24,7 +24,6 @@ from slipway.containers.log_reading import (
     render_stamped_text,
     render_text,
 )
-from slipway.threads import give_back
 from slipway.views import AsyncApiView, StrictSerializer
 
 TAIL_MAX = 1_000_000
@@ -112,7 +111,6 @@ class Logs(AsyncApiView):
     async def get(self, request: Request, **path: str) -> StreamingHttpResponse:
         asked = self.query(LogsQuery)
         container = await sync_to_async(find)(self)
-        await give_back()
         wanted = LogRequest(asked["position"], asked["tail"], asked["follow"], asked["stream"])
         answer = LogAnswer(read_log(container, wanted), self._render(request, asked))
         try:
@@ -139,8 +137,7 @@ def _renderer(request: Request) -> Any:
 
 
 async def _until_gone(answer: LogAnswer) -> AsyncIterator[bytes]:
-    """The middleware behind us may have taken another thread meanwhile: that one is given back, too."""
-    await give_back()
+    """Closing this, as the server does when the client leaves, stops the reading at once."""
     async with aclosing(answer.pieces()) as pieces:  # type: ignore[type-var]  # an async generator in fact
         async for piece in pieces:
             yield piece

@@ -19,7 +19,7 @@ from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
 from slipway.nodes.errors import NodeUnreachable
 from slipway.nodes.models import Node
-from slipway.threads import in_pool
+from slipway.threads import look
 from workers.errors import NoSuchContainer
 
 AHEAD_BYTES = 128 << 10
@@ -93,7 +93,7 @@ async def read_log(
             if not asked.follow or failures >= PATIENCE:
                 raise
             reached = False
-        if not asked.follow or (reached and not await in_pool(_goes_on, container.id)):
+        if not asked.follow or (reached and not await look(_goes_on, container.id)):
             return
         # The agent is away, or the node knows of a start or an exit that the row does not tell of yet.
         await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])

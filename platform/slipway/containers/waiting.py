@@ -1,4 +1,4 @@
-"""Waiting for a container: what counts as reached, and a look that costs no thread in between."""
+"""Waiting for a container: what counts as reached, and how it is noticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 
 from slipway.containers.models import Container, State
 from slipway.hints import wait_for
-from slipway.threads import in_pool
+from slipway.threads import look
 
 POLL_SECONDS = 10.0
 """A hint may be lost; this is how late one notices at worst."""
@@ -42,12 +42,12 @@ async def wait(container: Container, condition: Condition, seconds: float | None
     test = reached(condition, container)
     latest = container
 
-    async def look() -> Container | None:
+    async def see() -> Container | None:
         nonlocal latest
-        latest = await in_pool(_load, container.id)
+        latest = await look(_load, container.id)
         return latest if test(latest) else None
 
-    found = await wait_for(look, f"container.{container.id}", patience=seconds, poll=POLL_SECONDS)
+    found = await wait_for(see, f"container.{container.id}", patience=seconds, poll=POLL_SECONDS)
     return latest, found is not None
 
 

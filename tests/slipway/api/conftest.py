@@ -138,7 +138,7 @@ async def crowd(transactional_db: None) -> People:
 
 @pytest.fixture
 async def edge(transactional_db: None, agent: fake_agent.FakeAgent) -> AsyncIterator[Edge]:
-    from slipway.asgi import application
+    from slipway.asgi import application, handler
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -153,3 +153,4 @@ async def edge(transactional_db: None, agent: fake_agent.FakeAgent) -> AsyncIter
             yield Edge(listener.getsockname()[1], session)
         server.should_exit = True
         await task
+    await handler.lanes.disconnect()
