@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -230,6 +230,7 @@ def _import_image(
     unpacked: list[Unpacked] = []
     with _discarding(unpacked):
         done = 0
+        left = store.limits.unpacked_bytes  # of all layers together: a small archive can name one many times
         for position, (layer, claimed) in enumerate(zip(source.layers, source.config.diff_ids, strict=True)):
             line = f"Unpacking layer {position + 1} of {len(source.layers)}"
             section = cast(BinaryIO, files.section(layer.part))
@@ -239,11 +240,12 @@ def _import_image(
                     section,
                     expected=layer.expected,
                     claimed=claimed,
-                    limits=store.limits,
+                    limits=replace(store.limits, unpacked_bytes=left),
                     seen=_paced(report, line, done, total),
                 )
             )
             done += layer.part.size
+            left -= unpacked[-1].facts.unpacked_size
         facts = tuple(each.facts for each in unpacked)
         manifest = source.manifest or _composed(source.config_text, source.image_id, unpacked)
         image = _image(source.image_id, manifest, source.config_text, facts)

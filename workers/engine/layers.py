@@ -37,7 +37,7 @@ _START = (
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What one layer may unpack to; a few kilobytes can claim any size."""
+    """What an image may unpack to, and each of its layers; a few kilobytes can claim any size."""
 
     unpacked_bytes: int = 32 << 30
     entries: int = 1_000_000

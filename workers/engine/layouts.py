@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.engine.archives import Files, Part
+from workers.engine.kernel import MAX_LOWERS
 from workers.errors import DigestMismatch, InvalidArchive, InvalidManifest
 from workers.oci.config import ImageConfig, parse_config
 from workers.oci.descriptor import Descriptor, Platform, parse_document
@@ -53,6 +54,10 @@ def read_image(files: Files, wanted: Platform) -> ImageFiles:
     documents that are wrong.
     """
     image = _oci(files, wanted) if "index.json" in files else _docker(files)
+    if len(image.layers) > MAX_LOWERS:
+        raise InvalidManifest(
+            f"The image has {len(image.layers)} layers; at most {MAX_LOWERS} can be mounted"
+        )
     if len(image.layers) != len(image.config.diff_ids):
         raise InvalidManifest(
             f"The image has {len(image.layers)} layers, "
@@ -100,7 +105,9 @@ def _only_image(index: Index, wanted: Platform) -> Descriptor:
     elif not distinct:
         raise InvalidArchive("The archive's index.json lists no image")
     names = ", ".join(_name_of(each) or str(each.digest) for each in distinct.values())
-    raise InvalidArchive(f"The archive holds {len(distinct)} images ({names[:300]}); hand them in one by one")
+    raise InvalidArchive(
+        f"The archive holds {len(distinct)} images ({names[:300]!r}); hand them in one by one"
+    )
 
 
 def _name_of(descriptor: Descriptor) -> str:
@@ -156,7 +163,7 @@ def _docker(files: Files) -> ImageFiles:
     if len(configs) != 1:
         names = ", ".join(name for entry in entries for name in entry["RepoTags"])
         raise InvalidArchive(
-            f"The archive holds {len(configs)} images ({names[:300]}); hand them in one by one"
+            f"The archive holds {len(configs)} images ({names[:300]!r}); hand them in one by one"
         )
     ((config_name, entry),) = configs.items()
     config_text = files.read(config_name)

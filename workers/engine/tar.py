@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 BLOCK = 512
 MAX_NAME = 4095
 _MAX_EXTENDED = 1 << 20
+_MAX_GLOBAL = 64 << 10
+"""Of all headers that hold for the rest of the archive: every entry's are merged with them."""
+_MAX_LOCAL = 2 << 20
+"""Of all headers of one entry."""
 _READ = 1 << 20
 _END = bytes(BLOCK)
 
@@ -49,6 +53,7 @@ class TarStream:
         self._buffer, self._at = b"", 0
         self._left = self._padding = 0
         self._global: dict[bytes, bytes] = {}
+        self._global_bytes = self._local_bytes = 0
         self._last = b""
         self.offset = 0
         """Where in the stream we are: after ``next_entry``, where the entry's data begins."""
@@ -56,6 +61,7 @@ class TarStream:
     def next_entry(self) -> Entry | None:
         """None at the end of the archive; whatever follows it is left unread."""
         local: dict[bytes, bytes] = {}
+        self._local_bytes = 0
         while True:
             self._skip(self._left + self._padding)
             self._left = self._padding = 0
@@ -142,6 +148,13 @@ class TarStream:
         size = _octal(header[124:136], "size")
         if not 0 <= size <= _MAX_EXTENDED:
             raise BadTar(f"an extended header after {shown(self._last)} claims {size} bytes")
+        # They may follow one another without end.
+        if header[156:157] == b"g":
+            self._global_bytes += size
+        else:
+            self._local_bytes += size
+        if self._global_bytes > _MAX_GLOBAL or self._local_bytes > _MAX_LOCAL:
+            raise BadTar(f"too many extended headers after {shown(self._last)}")
         return self._take(size + -size % BLOCK)[:size]
 
     def _entry(self, header: bytes, kind: bytes, extended: dict[bytes, bytes]) -> Entry:
@@ -163,6 +176,8 @@ class TarStream:
             raise BadTar(f"{shown(name)}: negative size")
         self._left, self._padding = size, -size % BLOCK
         link = extended.get(b"linkpath") or _text(header[157:257])
+        if b"\0" in link:
+            raise BadTar(f"{shown(name)}: no valid link target")
         entry = Entry(name, kind, link, size)
         _fill_attributes(entry, header, extended)
         return entry
@@ -196,6 +211,8 @@ def _fill_attributes(entry: Entry, header: bytes, extended: dict[bytes, bytes]) 
         entry.xattrs = {
             key[len(_XATTR) :]: value for key, value in extended.items() if key.startswith(_XATTR)
         }
+        if any(b"\0" in key for key in entry.xattrs):
+            raise BadTar(f"{shown(entry.name)}: no valid name of an attribute")
 
 
 def _checksums(header: bytes) -> tuple[int, int]:

@@ -49,6 +49,9 @@ def parse_config(data: bytes | str) -> ImageConfig:
         text(body, "architecture", "config"),
         text(body, "variant", "config", default=""),
     )
+    for name in ("User", "WorkingDir", "StopSignal"):
+        if "\0" in text(run, name, "config.config", default=""):
+            raise InvalidManifest(f"config.config.{name} holds a NUL character")
     return ImageConfig(
         platform=platform,
         diff_ids=_diff_ids(body),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from workers.errors import InvalidDigest, InvalidManifest
 from workers.oci.digest import Digest
@@ -95,10 +95,15 @@ def parse_document(data: bytes, what: str, limit: int = 4 << 20) -> dict[str, An
     if len(data) > limit:
         raise InvalidManifest(f"The {what} has {len(data)} bytes; at most {limit} are read")
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique)
+        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+        json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a character is none
     except (ValueError, RecursionError) as error:
         raise InvalidManifest(f"The {what} is no JSON: {error}") from error
     return members(value, what)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -134,6 +134,7 @@ CONFIG = made.config([made.sha256(BOTTOM)])
         ),
         (with_member(SAVED, made.sha256(CONFIG)[7:] + ".json", b"{}"), DigestMismatch, "The config"),
         (made.docker_save([BOTTOM], text=made.config([])), InvalidManifest, "1 layers.*0 diff_ids"),
+        (made.docker_save([b""] * 501), InvalidManifest, "has 501 layers; at most 500"),
         (with_member(LAID, "oci-layout", b'{"imageLayoutVersion":"9"}'), InvalidArchive, "version '9'"),
         (
             with_member(LAID, f"blobs/sha256/{made.sha256(CONFIG)[7:]}", CONFIG + b" "),

@@ -134,5 +134,34 @@ def test_an_extended_header_cannot_claim_the_memory() -> None:
         read(info.tobuf(tarfile.GNU_FORMAT))
 
 
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L"])
+def test_many_extended_headers_cannot_claim_the_memory_either(kind: bytes) -> None:
+    step = 0
+
+    def endless(count: int) -> bytes:
+        nonlocal step
+        step += 1
+        record = b"%d %06d=%s\n" % (60_000, step, b"x" * (60_000 - 14))
+        info = tarfile.TarInfo("PaxHeader")
+        info.type, info.size = kind, len(record)
+        return info.tobuf(tarfile.USTAR_FORMAT) + record + bytes(-len(record) % 512)
+
+    with pytest.raises(BadTar, match="too many extended headers"):
+        TarStream(endless).next_entry()
+    assert step < 50
+
+
+@pytest.mark.parametrize("record", ["SCHILY.xattr.user.a\0b", "linkpath"])
+def test_a_name_with_a_nul_is_refused(record: str) -> None:
+    out = io.BytesIO()
+    with tarfile.TarFile(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("file")
+        info.type = tarfile.SYMTYPE
+        info.pax_headers = {record: "a\0b"}
+        archive.addfile(info)
+    with pytest.raises(BadTar, match="'file': no valid"):
+        read(out.getvalue())
+
+
 def test_names_are_shown_without_control_characters() -> None:
     assert shown(b"a\n\x1b[31m\xff") == r"'a\x0a\x1b[31m\xff'"

@@ -19,6 +19,10 @@ FILES = {
 }
 
 
+STRANGE = f"two:x:\u00b2:0::/:\nlong:x:{'9' * 5000}:0::/:\nsigned:x:+1:0::/:\n"
+"""What Python takes for digits, and cannot or must not read."""
+
+
 def read(path: str) -> str:
     return FILES.get(path, "")
 
@@ -83,3 +87,9 @@ def test_a_missing_file_and_a_directory_read_as_empty(rootfs: Path) -> None:
     assert reader(rootfs)("/etc/passwd") == ""
     (rootfs / "etc" / "passwd").mkdir()
     assert reader(rootfs)("/etc/passwd") == ""
+
+
+@pytest.mark.parametrize("name", ["two", "long", "signed", "\u00b2", "9" * 5000])
+def test_what_only_looks_like_a_number_is_no_id(name: str) -> None:
+    with pytest.raises(InvalidSpec, match="has no user"):
+        resolve(name, lambda path: STRANGE if path == "/etc/passwd" else "")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import archives
 from workers.errors import InvalidManifest
 from workers.oci.config import parse_config
-from workers.oci.descriptor import Platform
+from workers.oci.descriptor import Platform, parse_document
 from workers.oci.manifest import Index, Manifest, choose, compose, parse_manifest, require_image
 
 TEXT = archives.config([archives.sha256(b"layer")])
@@ -67,6 +67,12 @@ def test_a_wrong_member_is_named(change: dict[str, Any], why: str) -> None:
 def test_what_is_no_document_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidManifest):
         parse_manifest(data)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", '"\\ud800"', '["a", {"\\udfff": 1}]'])
+def test_what_no_other_reader_of_json_takes_is_refused(value: str) -> None:
+    with pytest.raises(InvalidManifest, match="is no JSON"):
+        parse_document(b'{"a": ' + value.encode() + b"}", "config")
 
 
 def test_a_member_given_twice_is_refused() -> None:
@@ -135,6 +141,9 @@ def test_a_config_keeps_what_to_run() -> None:
         ({"Cmd": "sh"}, "list of texts"),
         ({"Cmd": ["a\0b"]}, "NUL"),
         ({"User": 5}, "User must be text"),
+        ({"User": "a\0"}, "User holds a NUL"),
+        ({"WorkingDir": "/\0"}, "WorkingDir holds a NUL"),
+        ({"StopSignal": "\0"}, "StopSignal holds a NUL"),
         ({"Labels": {"a": 1}}, "must be text"),
     ],
 )

@@ -20,6 +20,7 @@ from workers.errors import InvalidSpec
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 _FILE_LIMIT = 1 << 20
+_ID_DIGITS = 10
 
 Read = Callable[[str], str]
 """The text of a file inside the rootfs by its absolute path; empty when there is none."""
@@ -43,7 +44,7 @@ def resolve(user: str, read: Read, *, count: int = 65536) -> User:
         raise InvalidSpec(f"User {user!r} names no group after the colon", user=user)
     name = name or "0"
     entry = _find_user(name, read("/etc/passwd"))
-    if entry is None and not name.isdigit():
+    if entry is None and not _is_id(name):
         raise InvalidSpec(f"The image's /etc/passwd has no user {name!r}", user=user)
     uid, gid, home, login = entry or (int(name), 0, "/", "")
     groups: tuple[int, ...] = ()
@@ -61,7 +62,7 @@ def resolve(user: str, read: Read, *, count: int = 65536) -> User:
 
 def _find_user(name: str, passwd: str) -> tuple[int, int, str, str] | None:
     """By name, else by number: uid, gid, home, login name."""
-    entries = [fields for fields in _entries(passwd, 6) if fields[2].isdigit() and fields[3].isdigit()]
+    entries = [fields for fields in _entries(passwd, 6) if _is_id(fields[2]) and _is_id(fields[3])]
     for column in (0, 2):
         for fields in entries:
             if fields[column] == name:
@@ -71,17 +72,22 @@ def _find_user(name: str, passwd: str) -> tuple[int, int, str, str] | None:
 
 def _group_id(group: str, text: str) -> int:
     for fields in _entries(text, 3):
-        if fields[0] == group and fields[2].isdigit():
+        if fields[0] == group and _is_id(fields[2]):
             return int(fields[2])
-    if group.isdigit():
+    if _is_id(group):
         return int(group)
     raise InvalidSpec(f"The image's /etc/group has no group {group!r}", group=group)
 
 
 def _groups_of(login: str, text: str) -> Iterator[int]:
     for fields in _entries(text, 4):
-        if fields[2].isdigit() and login in fields[3].split(","):
+        if _is_id(fields[2]) and login in fields[3].split(","):
             yield int(fields[2])
+
+
+def _is_id(text: str) -> bool:
+    """At most ten digits, as Python takes for digits more than ``int`` reads, and reads not all it takes."""
+    return text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS
 
 
 def _entries(text: str, fields: int) -> Iterator[list[str]]:
