@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from slipway import metrics
+from slipway.audit import circumstances
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,11 @@ def trace(get_response: Handler) -> Handler:
         given = request.headers.get("X-Request-Id", "")
         request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        agent = request.headers.get("User-Agent", "")
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            circumstances.during(request_id, agent),
+        ):
             response = await get_response(request)
             seconds = time.perf_counter() - began
             route = _route(request)

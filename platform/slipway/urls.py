@@ -7,6 +7,7 @@ from django.urls import include, path
 from slipway import health
 from slipway.accounts import api as accounts
 from slipway.apidocs import ApiDocs, ApiSchema
+from slipway.audit import api as audit
 from slipway.catalog import api as catalog
 from slipway.containers import api as containers
 from slipway.containers import log_api
@@ -43,6 +44,10 @@ api = [
     path(f"{CONTAINER}/kill", containers.Kill.as_view(), name="container-kill"),
     path(f"{CONTAINER}/wait", containers.Wait.as_view(), name="container-wait"),
     path(f"{CONTAINER}/logs", log_api.Logs.as_view(), name="container-logs"),
+    path("audit", audit.Entries.as_view(), name="audit"),
+    path("audit/export", audit.Export.as_view(), name="audit-export"),
+    path("teams/<str:team>/audit", audit.TeamEntries.as_view(), name="team-audit"),
+    path("teams/<str:team>/audit/export", audit.TeamExport.as_view(), name="team-audit-export"),
     path("nodes", nodes.Nodes.as_view(), name="nodes"),
     path("nodes/<str:node>", nodes.NodeDetail.as_view(), name="node"),
     path("schema", ApiSchema.as_view(), name="schema"),

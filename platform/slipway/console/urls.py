@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from slipway.console.views import containers, dashboard, images, jobs, logs, nodes, projects, tokens
+from slipway.console.views import audit, containers, dashboard, images, jobs, logs, nodes, projects, tokens
 
 IN_PROJECT = "projects/<slug:team>/<slug:slug>"
 CONTAINER = r"^containers/(?P<container_id>[0-9a-f]{64})"
@@ -30,5 +30,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/", jobs.job, name="job"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:token_id>/revoke", tokens.token_revoke, name="token-revoke"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/export.<str:kind>", audit.audit_export, name="audit-export"),
     path("nodes/", nodes.nodes, name="nodes"),
 ]
