@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asgiref.sync import sync_to_async
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -139,6 +139,17 @@ class WaitQuery(StrictSerializer):
     )
 
 
+EXAMPLE = OpenApiExample(
+    "Run a command",
+    {
+        "image": "busybox:latest",
+        "name": "hello",
+        "command": ["sh", "-c", "echo $GREETING; exit 3"],
+        "env": ["GREETING=hello"],
+        "limits": {"memory_bytes": 64 << 20, "cpu_millis": 500, "pids": 64},
+    },
+    request_only=True,
+)
 CONTAINER = OpenApiParameter("container", str, OpenApiParameter.PATH, description="Its name or id.")
 
 
@@ -159,6 +170,7 @@ class Containers(ApiView):
 
     @extend_schema(
         operation_id="create_container",
+        examples=[EXAMPLE],
         request=ContainerIn,
         responses={201: ContainerDetailOut},
         summary="Create a container, and start it",

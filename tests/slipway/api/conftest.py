@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import uvicorn
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -154,3 +155,5 @@ async def edge(transactional_db: None, agent: fake_agent.FakeAgent) -> AsyncIter
         server.should_exit = True
         await task
     await handler.lanes.disconnect()
+    # The test's own asynchronous queries ran in asgiref's thread.
+    await sync_to_async(connections.close_all)()
