@@ -3,7 +3,7 @@
 
 Every figure of one run comes from the same machine in the same minutes; contestants take turns, so that
 a slow spell hits all of them. Needs root and Debian's packages docker.io and podman; starts a dockerd of
-its own. `make bench` writes docs/performance.json and prints the tables of docs/performance.md.
+its own. Writes performance.json and the figures of performance.md, and prints them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -42,8 +43,10 @@ def main() -> int:
         results = measure(work, options)
     finally:
         shutil.rmtree(work)
-    options.output.write_text(json.dumps(results, indent=2) + "\n")
-    print(tables.render(results))
+    (options.output / "performance.json").write_text(json.dumps(results, indent=2) + "\n")
+    text = tables.render(results)
+    tables.replace(options.output / "performance.md", text)
+    print(text)
     return 0
 
 
@@ -54,7 +57,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--running", type=int, default=40, help="containers that run while memory is measured"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="where the figures go")
     return parser.parse_args(arguments)
 
 
@@ -111,6 +114,7 @@ def burst(engine: Launcher, count: int) -> float:
 
 def _machine(docker: competitors.Docker, podman: competitors.Podman) -> dict[str, str]:
     return {
+        "measured": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
         "kernel": platform.release(),
         "python": platform.python_version(),

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 BASELINE = "docker run --rm, runc"
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
 
 def render(results: dict[str, Any]) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
     return "\n\n".join([f"Machine: {machine}.", _turns(results), _burst(results), _memory(results)])
+
+
+def replace(document: Path, text: str) -> None:
+    """Put the figures between the document's markers, in place of those of the run before."""
+    before, begin, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{document} has no place for figures: {BEGIN} … {END}")
+    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _turns(results: dict[str, Any]) -> str:
