@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,13 @@ def integer(name: str, default: int, *, low: int, high: int) -> int:
     if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
         raise ImproperlyConfigured(f"{name}={value}: a number from {low} to {high} is needed.")
     return int(value)
+
+
+def choice(name: str, default: str, *, among: tuple[str, ...]) -> str:
+    value = text(name, default).lower()
+    if value not in among:
+        raise ImproperlyConfigured(f"{name}={value}: one of {', '.join(among)} is needed.")
+    return value
 
 
 def items(name: str, default: str) -> list[str]:
@@ -147,3 +155,88 @@ def database(name: str, default: str) -> dict[str, Any]:
     raise ImproperlyConfigured(
         f"{name}: sqlite:///absolute/path or postgresql://user:password@host:port/name is needed."
     )
+
+
+@dataclass(frozen=True)
+class Mail:
+    """How mail leaves. ``sends`` is false where it only lands in the log or a directory."""
+
+    backend: str
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool = False
+    starttls: bool = False
+    directory: str | None = None
+    sends: bool = False
+
+
+def mail(name: str) -> Mail:
+    """``console:`` (the default), ``file:///directory``, ``smtp``, ``smtp+tls`` or ``smtps`` ``://user:password@host``."""
+    value = text(name, "console:")
+    url = urlsplit(value)
+    backends = "django.core.mail.backends"
+    if value == "console:":
+        return Mail(f"{backends}.console.EmailBackend")
+    if url.scheme == "file" and not url.netloc and url.path.startswith("/"):
+        return Mail(f"{backends}.filebased.EmailBackend", directory=unquote(url.path))
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    if url.scheme in ports and url.hostname:
+        return Mail(
+            f"{backends}.smtp.EmailBackend",
+            host=url.hostname,
+            port=url.port or ports[url.scheme],
+            user=unquote(url.username or ""),
+            password=unquote(url.password or ""),
+            tls=url.scheme == "smtps",
+            starttls=url.scheme == "smtp+tls",
+            sends=True,
+        )
+    raise ImproperlyConfigured(
+        f"{name}: console:, file:///directory or smtp+tls://user:password@host:port "
+        "(smtps:// and smtp:// likewise) is needed."
+    )
+
+
+@dataclass(frozen=True)
+class Oidc:
+    """The OpenID Connect provider people may sign in with; without an issuer there is none."""
+
+    issuer: str = ""
+    name: str = ""
+    client: str = ""
+    secret: str = field(default="", repr=False)
+
+    @property
+    def apps(self) -> list[dict[str, Any]]:
+        """As allauth wants it."""
+        if not self.issuer:
+            return []
+        app = {"provider_id": "sso", "name": self.name, "client_id": self.client, "secret": self.secret}
+        return [{**app, "settings": {"server_url": self.issuer}}]
+
+    @property
+    def origins(self) -> list[str]:
+        url = urlsplit(self.issuer)
+        return [f"{url.scheme}://{url.netloc}"] if self.issuer else []
+
+
+def oidc(prefix: str) -> Oidc:
+    """``console:`` (the default), ``file:///directory``, or ``smtp``, ``smtp+tls``, ``smtps`` ``://…``."""
+    issuer = text(f"{prefix}_ISSUER", "").rstrip("/")
+    if not issuer:
+        return Oidc()
+    url = urlsplit(issuer)
+    # What is fetched from there is trusted because of TLS.
+    if url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ImproperlyConfigured(f"{prefix}_ISSUER={issuer}: an https:// address is needed.")
+    client = text(f"{prefix}_CLIENT_ID", "")
+    if not client:
+        raise ImproperlyConfigured(f"{prefix}_CLIENT_ID is needed beside {prefix}_ISSUER.")
+    file = path(f"{prefix}_CLIENT_SECRET_FILE", "/etc/slipway/oidc-secret")
+    try:
+        secret_text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{prefix}_CLIENT_SECRET_FILE: cannot read {file}: {error}.") from error
+    return Oidc(issuer, text(f"{prefix}_NAME", url.hostname or "single sign-on"), client, secret_text)

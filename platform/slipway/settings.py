@@ -29,6 +29,9 @@ SLIPWAY_PLATFORM_DATA = SLIPWAY_DATA / "platform"
 SLIPWAY_KEYS = SLIPWAY_PLATFORM_DATA / "keys"
 SLIPWAY_SECRET_KEY_FILE = environment.path("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_KEYS / "django")
 SLIPWAY_AGENT_SOCKET = SLIPWAY_RUN / "agent.sock"
+SLIPWAY_SIGNUP = environment.choice("SLIPWAY_SIGNUP", "closed", among=("open", "invite", "closed"))
+SLIPWAY_MAIL = environment.mail("SLIPWAY_EMAIL_URL")
+SLIPWAY_OIDC = environment.oidc("SLIPWAY_OIDC")
 SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
 """How commands travel to nodes; tests put a recorder here."""
 
@@ -48,6 +51,7 @@ INSTALLED_APPS = [
     "slipway.containers",
     "slipway.console",
     "django.contrib.auth",
+    "slipway.operations",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -55,6 +59,10 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "channels",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_cotton.apps.SimpleAppConfig",
     "django_htmx",
@@ -102,6 +110,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
             ],
+                "slipway.accounts.context.entrance",
         },
     }
 ]
@@ -119,6 +128,16 @@ CHANNEL_LAYERS = {
 }
 
 LANGUAGE_CODE = "en-gb"
+CACHES = {
+    "default": {
+        # Shared by all web processes: failed sign-ins count wherever they arrive.
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": SLIPWAY_REDIS_URL,
+        "KEY_PREFIX": f"{SLIPWAY_INSTANCE}:cache",
+        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 2},
+    }
+}
+
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
@@ -151,13 +170,54 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
-ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
+LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "slipway.accounts.adapter.AccountAdapter"
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_USERNAME_MIN_LENGTH = 2
+ACCOUNT_USERNAME_VALIDATORS = "slipway.accounts.adapter.USERNAME_VALIDATORS"
+# Codes instead of links: an address with a key in it ends up in histories and logs. Whether a sign-in waits
+# for the code is AccountAdapter's business.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Slipway] "
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SLIPWAY_TLS else "http"
 
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "signup": "10/m/ip"}
+MFA_ADAPTER = "slipway.accounts.adapter.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Slipway"
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+# Browsers offer passkeys over plain HTTP on localhost only.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SLIPWAY_TLS
+SOCIALACCOUNT_ADAPTER = "slipway.accounts.adapter.SocialAccountAdapter"
+SOCIALACCOUNT_ONLY = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address alone proves nobody's account
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "oidc"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": SLIPWAY_OIDC.apps}}
+
+# --------------------------------------------------------------------------- mail
+
+EMAIL_BACKEND = SLIPWAY_MAIL.backend
+EMAIL_HOST = SLIPWAY_MAIL.host
+EMAIL_PORT = SLIPWAY_MAIL.port
+EMAIL_HOST_USER = SLIPWAY_MAIL.user
+EMAIL_HOST_PASSWORD = SLIPWAY_MAIL.password
+EMAIL_USE_TLS = SLIPWAY_MAIL.starttls
+EMAIL_USE_SSL = SLIPWAY_MAIL.tls
+EMAIL_TIMEOUT = 10
+EMAIL_FILE_PATH = SLIPWAY_MAIL.directory
+DEFAULT_FROM_EMAIL = environment.text("SLIPWAY_EMAIL_FROM", f"Slipway <slipway@{ALLOWED_HOSTS[0]}>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
 # --------------------------------------------------------------------------- the browser's side of security
 
 # Cookies ignore ports: under plain HTTP the names at least do not clash with a neighbour's.
@@ -174,6 +234,8 @@ CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "
 SECURE_HSTS_SECONDS = 31_536_000 if SLIPWAY_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # containers may be published below our name without TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SLIPWAY_TLS else None
+# The proxy that ends TLS redirects to https; subdomains: above; preload lists are the domain owner's affair.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin" if SLIPWAY_TLS else None
@@ -187,7 +249,8 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "manifest-src": [SELF],
-        "form-action": [SELF],
+        # A form of ours leads on to the provider's sign-in.
+        "form-action": [SELF, *SLIPWAY_OIDC.origins],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
         "object-src": [NONE],

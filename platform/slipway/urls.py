@@ -25,6 +25,8 @@ CONTAINER = f"{PROJECT}/containers/<str:container>"
 
 api = [
     path("me", accounts.Me.as_view(), name="me"),
+    path("sessions", accounts.Sessions.as_view(), name="sessions"),
+    path("sessions/<str:session>", accounts.SessionDetail.as_view(), name="session"),
     path("teams", accounts.Teams.as_view(), name="teams"),
     path("teams/<str:team>", accounts.TeamDetail.as_view(), name="team"),
     path("teams/<str:team>/members", accounts.Members.as_view(), name="members"),
@@ -59,5 +61,8 @@ urlpatterns = [
     path("metrics", health.show_metrics, name="metrics"),
     path("api/v1/", include((api, "api"))),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("accounts/social/", include("allauth.socialaccount.urls")),
     path("", include("slipway.console.urls")),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.core.cache import cache
 from django.db import connections
 
 from slipway import dispatch
@@ -19,6 +20,8 @@ from tests.roads import RecordingRoad
 def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
     """Every command the test sends ends here; hints stay in this process."""
     settings.SLIPWAY_ROAD = "tests.roads.RecordingRoad"
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()  # failed sign-ins of the test before
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     dispatch.road_at.cache_clear()
     yield dispatch.road_at(settings.SLIPWAY_ROAD)

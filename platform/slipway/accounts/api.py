@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from slipway.accounts import queries, services
+from slipway.accounts import queries, services, sessions
 from slipway.accounts.models import Role, TokenScope
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
@@ -64,6 +64,13 @@ class MeOut(serializers.Serializer):
     )
 
 
+class SessionOut(serializers.Serializer):
+    id = serializers.CharField(source="pk")
+    address = serializers.CharField(source="ip", help_text="Where the sign-in came from.")
+    browser = serializers.CharField(source="user_agent")
+    created_at = serializers.DateTimeField()
+
+
 class TeamIn(StrictSerializer):
     slug = serializers.CharField(max_length=60, help_text="2 to 30 lower-case letters, digits, hyphens.")
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
@@ -94,6 +101,30 @@ class Me(ApiView):
         roles = {teams[team]: role for team, role in self.actor.roles.items() if team in teams}
         me = {"user": self.actor.user, "token": self.actor.token, "roles": roles}
         return Response(MeOut(me).data)
+
+
+class Sessions(ApiView):
+    @extend_schema(
+        operation_id="list_sessions",
+        responses=page_of(SessionOut),
+        parameters=[PageQuery],
+        summary="The browsers I am signed in with, newest first",
+    )
+    def get(self, request: Request) -> Response:
+        found = sessions.list_sessions(self.actor)
+        return self.page(self.query(PageQuery), found, SessionOut, ["-created_at", "-id"])
+
+
+class SessionDetail(ApiView):
+    @extend_schema(
+        operation_id="end_session",
+        request=None,
+        responses={204: OpenApiResponse(description="That browser is signed out.")},
+        summary="Sign a browser out",
+    )
+    def delete(self, request: Request, session: str) -> Response:
+        sessions.end_session(self.actor, sessions.get_session(self.actor, session))
+        return Response(status=204)
 
 
 class Teams(ApiView):

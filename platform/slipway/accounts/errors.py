@@ -26,6 +26,30 @@ class ScopeMissing(NotAllowed):
     code = "SCOPE_MISSING"
 
 
+class MfaRequired(NotAllowed):
+    """The team asks its members for a second factor, and this one has none."""
+
+    code = "MFA_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This team asks for a second factor. Set up an authenticator app or a passkey at /accounts/2fa/; "
+            "your tokens work again then, too."
+        )
+
+
+class InvitationGone(UserError):
+    """Unknown, used up, withdrawn and expired invitations are told apart only to who holds the link."""
+
+    code = "INVITATION_GONE"
+
+
+class NotEmpty(UserError):
+    """What is to be deleted still holds something on a node; the facts count it."""
+
+    code = "NOT_EMPTY"
+
+
 class InvalidToken(UserError):
     code = "TOKEN_INVALID"
 

@@ -19,3 +19,14 @@ class Scope:
 class Scoped(Protocol):
     @property
     def scope(self) -> Scope: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """As ``Scope``, for the audit log, which also tells of what belongs to no team."""
+
+    team_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+NOWHERE = Place()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -65,6 +63,16 @@ def create_user(
     return user
 
 
+def rename_user(actor: Actor, name: str) -> None:
+    """How others see the actor. Raise ``NotAllowed`` for tokens."""
+    if actor.user is None or actor.token is not None:
+        raise NotAllowed("Only somebody signed in changes their name.")
+    before, actor.user.name = actor.user.name, name.strip()[:150]
+    with transaction.atomic():
+        actor.user.save(update_fields=["name"])
+        record(actor, "user.rename", actor.user, before=before, after=actor.user.name)
+
+
 def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool = False) -> Team:
     """A team with ``actor`` as its owner. Raise ``InvalidName``, ``NameTaken``, ``NotAllowed``.
 
@@ -83,7 +91,7 @@ def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool
             record(actor, "team.create", team)
     except IntegrityError as error:
         raise NameTaken(f"A team named {slug!r} exists.", name=slug) from error
-    actor.__dict__.pop("roles", None)
+    actor.forget()
     return team
 
 
@@ -166,7 +174,7 @@ def issue_token(
     )
     with transaction.atomic():
         token.save()
-        record(actor, "token.issue", _Personal(token), scopes=wanted)
+        record(actor, "token.issue", token, scopes=wanted)
     return token, str(credential)
 
 
@@ -201,7 +209,7 @@ def revoke_token(actor: Actor, token: Token) -> None:
     with transaction.atomic():
         changed = Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
         if changed:
-            record(actor, "token.revoke", _Personal(token))
+            record(actor, "token.revoke", token)
 
 
 def authenticate_token(text: str, *, origin: str = "", now: datetime | None = None) -> Actor:
@@ -222,18 +230,3 @@ def authenticate_token(text: str, *, origin: str = "", now: datetime | None = No
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_STEP)
         Token.objects.filter(stale, pk=token.pk).update(last_used_at=now)
     return Actor(user=token.user, token=token, origin=origin)
-
-
-class _Personal:
-    """A token as the audit log sees it: an object of no team, or of its project's."""
-
-    def __init__(self, token: Token) -> None:
-        self.pk = token.pk
-        self.name = f"{token.name} (slp_{token.prefix})"
-        self.scope = _Place() if token.project is None else _Place(token.project.team_id, token.project.id)
-
-
-@dataclass(frozen=True)
-class _Place:
-    team_id: UUID | None = None
-    project_id: UUID | None = None

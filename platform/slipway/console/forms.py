@@ -35,7 +35,7 @@ def _said(error: SlipwayError) -> str:
     return f"More than the {told} this project allows one container."
 
 
-class _Styled(forms.Form):
+class Styled(forms.Form):
     """Tabler's classes, and the tie from each field to its hint and its error for screen readers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class _Styled(forms.Form):
                 widget.attrs.setdefault("class", "form-control")
 
 
-class TeamForm(_Styled):
+class TeamForm(Styled):
     slug = forms.CharField(
         label="Name",
         max_length=60,
@@ -87,7 +87,7 @@ class ProjectForm(TeamForm):
         self.order_fields(self.field_order)
 
 
-class TokenForm(_Styled):
+class TokenForm(Styled):
     name = forms.CharField(
         label="Name",
         max_length=100,
@@ -123,7 +123,7 @@ def _mono(**attrs: Any) -> dict[str, Any]:
     } | attrs
 
 
-class RunForm(_Styled):
+class RunForm(Styled):
     image = forms.CharField(
         label="Image",
         max_length=400,

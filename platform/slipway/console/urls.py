@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from slipway.console.views import audit, containers, dashboard, images, jobs, logs, nodes, projects, tokens
+from slipway.console.views import (
+    audit,
+    containers,
+    dashboard,
+    images,
+    jobs,
+    logs,
+    nodes,
+    profile,
+    projects,
+    tokens,
+)
 
 IN_PROJECT = "projects/<slug:team>/<slug:slug>"
 CONTAINER = r"^containers/(?P<container_id>[0-9a-f]{64})"
@@ -12,6 +23,10 @@ CONTAINER = r"^containers/(?P<container_id>[0-9a-f]{64})"
 urlpatterns = [
     path("", dashboard.home, name="home"),
     path("palette", dashboard.palette, name="palette"),
+    path("account/", profile.profile, name="profile"),
+    path("account/sessions/", profile.session_list, name="sessions"),
+    path("account/sessions/others/end", profile.sessions_end, name="sessions-end"),
+    path("account/sessions/<str:session_id>/end", profile.session_end, name="session-end"),
     path("teams/new", projects.team_new, name="team-new"),
     path("projects/", projects.project_list, name="projects"),
     path("projects/new", projects.project_new, name="project-new"),

@@ -48,6 +48,7 @@ def routes(people: People) -> list[Route]:
         Route("teams", "POST", "/api/v1/teams", {"slug": "fresh-team"}, "admin", of_project=False),
         Route("team", "GET", team),
         Route("members", "GET", f"{team}/members"),
+        Route("sessions", "GET", "/api/v1/sessions", of_project=False),
         Route("tokens", "GET", "/api/v1/tokens", of_project=False),
         Route("tokens", "POST", "/api/v1/tokens", {"name": "x"}, "admin", of_project=False),
         Route("token", "GET", f"/api/v1/tokens/{token.hex}"),
@@ -78,7 +79,7 @@ def everything(people: People) -> list[Route]:
 
 def test_the_list_of_routes_is_complete(everything: list[Route]) -> None:
     """What waits or streams is asked in test_waiting, test_logs and test_imports."""
-    elsewhere = {"container-wait", "container-logs", "node", "schema", "docs"}
+    elsewhere = {"session", "container-wait", "container-logs", "node", "schema", "docs"}
     resolver = get_resolver().namespace_dict["api"][1]
     named = {name for name in resolver.reverse_dict if isinstance(name, str)}
     assert named == {route.name for route in everything} | elsewhere
