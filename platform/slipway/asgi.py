@@ -24,6 +24,7 @@ def _build() -> tuple[Any, Any]:
     from channels.routing import ProtocolTypeRouter, URLRouter
     from channels.security.websocket import AllowedHostsOriginValidator
 
+    from slipway.addresses import PlainAddresses
     from slipway.bodies import StreamedBodies
     from slipway.console.routing import websocket_urlpatterns
     from slipway.staticfiles import StaticFiles
@@ -32,7 +33,7 @@ def _build() -> tuple[Any, Any]:
     handler = Handler()
     # Only pages of ours may open the socket: browsers send cookies along from anywhere.
     socket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
-    http = StaticFiles(StreamedBodies(handler, UPLOADS))
+    http = StaticFiles(PlainAddresses(StreamedBodies(handler, UPLOADS)))
     return ProtocolTypeRouter({"http": http, "websocket": socket}), handler
 
 

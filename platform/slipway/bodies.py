@@ -58,6 +58,8 @@ class JsonParser(BaseParser):
             ) from error
         except RecursionError as error:
             raise MalformedBody("Body: nested too deeply to be a request.") from error
+        except ValueError as error:  # Python reads no integer of more than 4300 digits
+            raise MalformedBody(f"Body: a number in it is too long: {error}.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -7,6 +7,8 @@ what was not applied. Two observers do no harm: the node's row is locked for eac
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ ASK_SECONDS = 2.0
 ASKED_ENOUGH = 5
 """Replays asked for and answered in vain, after which a gap counts as lost for good."""
 PAUSE_MAX = 5.0
+_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def connect(url: str) -> redis.Redis:
@@ -116,12 +119,30 @@ def _apply_one(entry: Entry, node: Node) -> Sequence[hints.Hint]:
     """An event that cannot be applied is logged and passed over: it must not hold up all that follow."""
     try:
         with transaction.atomic():
-            return events.apply(decode_event(entry.event), node, events.event_time(entry.at))
+            return events.apply(decode_event(_storable(entry.event)), node, events.event_time(entry.at))
     except (OperationalError, InterfaceError):
         raise  # the database's trouble, not the event's
     except Exception:
         log.exception("event_refused", node=node.name, seq=entry.seq, text=entry.event[:2000])
         return ()
+
+
+def _storable(event: str) -> str:
+    """The event with NUL characters and halves of characters written out: PostgreSQL keeps neither.
+
+    What a node tells may quote whatever a tenant wrote.
+    """
+    return json.dumps(_written_out(json.loads(event))) if _UNSTORABLE.search(event) else event
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_written_out(each) for each in value]
+    if isinstance(value, dict):
+        return {_written_out(name): _written_out(each) for name, each in value.items()}
+    return value
 
 
 def accept_gap(node_id: UUID, epoch: str, before: int) -> None:

@@ -15,7 +15,7 @@ from slipway.jobs.models import Job
 from slipway.nodes.models import Node
 from slipway.observer import Observer
 from tests.factories import make_job, make_node
-from workers.messages import Event, JobProgressed, JobStarted, JobSucceeded, encode
+from workers.messages import Event, Failure, JobFailed, JobProgressed, JobStarted, JobSucceeded, encode
 
 pytestmark = pytest.mark.django_db
 
@@ -269,6 +269,22 @@ def test_an_event_nobody_understands_holds_up_none_that_follow(
     turn(watch)
     assert state() == ("e1", 2)
     assert Job.objects.get().state == "running"
+
+
+def test_what_a_tenant_wrote_into_a_cause_can_be_stored(watch: Observer, node: FakeNode) -> None:
+    job = make_job()
+    node.tell(
+        JobFailed(job.hex, Failure("ARCHIVE_INVALID", "no \0 image \ud800 \U0001f680", {"a\0": "\udfff"}))
+    )
+    turn(watch)
+    job.refresh_from_db()
+    assert job.state == "failed"
+    cause = {
+        "code": "ARCHIVE_INVALID",
+        "message": "no \\x00 image \\ud800 \U0001f680",
+        "facts": {"a\\x00": "\\udfff"},
+    }
+    assert job.cause == cause
 
 
 def test_an_entry_without_its_fields_is_passed_over(

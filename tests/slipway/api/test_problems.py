@@ -80,6 +80,7 @@ def test_malformed_json_names_line_and_column(people: People) -> None:
         (b'{"image": "a", "image": "b"}', "'image' is given twice"),
         (b"[]", "An object was expected, not list"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"limits": {"pids": %s}}' % (b"9" * 5000), "a number in it is too long"),
     ],
 )
 def test_a_body_that_is_no_request_is_told_why(people: People, body: bytes, words: str) -> None:
