@@ -88,7 +88,7 @@ def open_with(
     node_keys: Sequence[X25519PrivateKey],
     platform_keys: Sequence[Ed25519PublicKey],
 ) -> str:
-    """``open_`` with whichever keys fit, while keys are being rotated. Raise as it does, for the first ones."""
+    """``open_`` with whichever keys fit, while keys are rotated. Raise as it does for the first."""
     refusal: BadCommand | None = None
     for platform_key, node_key in itertools.product(platform_keys, node_keys):
         try:
@@ -218,7 +218,7 @@ def load_platform_keys(path: Path, now: float | None = None) -> tuple[Ed25519Pub
 
 
 def store_platform_key(path: Path, key: Ed25519PublicKey, *, overlap: float = 0.0) -> None:
-    """Tell a node whose commands to obey; those of the key before for ``overlap`` seconds more. Repeatable."""
+    """Tell a node whose commands to obey; the key before for ``overlap`` seconds more. Repeatable."""
     _supersede(path, public_text(key), overlap)
 
 
@@ -282,7 +282,7 @@ def _read(path: Path) -> str:
 
 
 def write_secretly(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write aside (mode 0600), sync, then give it its name; with ``replace=False`` the first of two writers wins."""
+    """Write aside (mode 0600), sync, then name it; with ``replace=False`` the first of two writers wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

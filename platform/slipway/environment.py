@@ -122,6 +122,18 @@ def secret(name: str, default: Path) -> str:
     return value
 
 
+def former_secrets(name: str, default: Path) -> list[str]:
+    """The secrets before the one in the file, newest first; none where they were never rotated."""
+    file = path(name, default)
+    former = file.with_name(f"{file.name}.former")
+    try:
+        return former.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}: cannot read the former keys in {former}: {error}.") from error
+
+
 def database(name: str, default: str) -> dict[str, Any]:
     """Django's description of the database at a URL: ``sqlite:///<absolute path>`` or ``postgresql://…``."""
     value = text(name, default)

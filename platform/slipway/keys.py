@@ -18,6 +18,12 @@ def signing_key_file() -> Path:
     return Path(settings.SLIPWAY_KEYS) / "signing"
 
 
+def former_secrets_file() -> Path:
+    """Django's secrets of before, newest first, one a line: what they protect is still accepted."""
+    secret = Path(settings.SLIPWAY_SECRET_KEY_FILE)
+    return secret.with_name(f"{secret.name}.former")
+
+
 def ensure() -> str:
     """Make what is missing (mode 0600, directory 0700); safe to repeat and to race. The public key's text."""
     secret = Path(settings.SLIPWAY_SECRET_KEY_FILE)
@@ -41,6 +47,10 @@ def require() -> None:
         ) from error
 
 
+def new_secret() -> str:
+    return secrets.token_urlsafe(64)
+
+
 def _ensure_secret(file: Path) -> None:
     if file.exists():
         return
@@ -48,7 +58,7 @@ def _ensure_secret(file: Path) -> None:
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_urlsafe(64) + "\n")
+            stream.write(new_secret() + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         os.link(partial, file)

@@ -39,6 +39,7 @@ SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
 
 DEBUG = environment.switch("SLIPWAY_DEBUG")
 SECRET_KEY = environment.secret("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_SECRET_KEY_FILE)
+SECRET_KEY_FALLBACKS = environment.former_secrets("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_SECRET_KEY_FILE)
 ALLOWED_HOSTS = environment.items("SLIPWAY_HOSTS", "localhost,127.0.0.1,[::1]")
 
 INSTALLED_APPS = [

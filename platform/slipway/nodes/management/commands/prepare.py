@@ -10,7 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+
+from slipway.operations import formats
+from workers.errors import SlipwayError
 
 
 class Command(BaseCommand):
@@ -21,7 +24,12 @@ class Command(BaseCommand):
         parser.add_argument("--admin", action="store_true", help="make the first administrator, too")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            formats.require()
+        except SlipwayError as error:
+            raise CommandError(error.message) from error
         call_command("init_keys", stdout=self.stdout)
+        formats.note()
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stdout)
         _collect_static()
         call_command("ensure_library", stdout=self.stdout)
