@@ -6,7 +6,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/srv/slipway:/srv/sl
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 900 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin slipway \
+ && groupadd --system --gid 900 slipway \
+ && useradd --system --uid 900 --gid 900 --home-dir /nonexistent --shell /usr/sbin/nologin slipway \
  && install -d -m 0711 /var/lib/slipway /run/slipway \
  && install -d -m 0700 -o slipway -g slipway /var/lib/slipway/platform
 WORKDIR /srv/slipway
