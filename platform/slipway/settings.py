@@ -51,19 +51,19 @@ INSTALLED_APPS = [
     "slipway.catalog",
     "slipway.containers",
     "slipway.console",
-    "django.contrib.auth",
     "slipway.operations",
+    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
-    "channels",
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
+    "channels",
     "csp",
     "django_cotton.apps.SimpleAppConfig",
     "django_htmx",
@@ -110,8 +110,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
-            ],
                 "slipway.accounts.context.entrance",
+            ],
         },
     }
 ]
@@ -128,7 +128,6 @@ CHANNEL_LAYERS = {
     }
 }
 
-LANGUAGE_CODE = "en-gb"
 CACHES = {
     "default": {
         # Shared by all web processes: failed sign-ins count wherever they arrive.
@@ -139,6 +138,7 @@ CACHES = {
     }
 }
 
+LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
@@ -170,9 +170,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-ACCOUNT_LOGIN_METHODS = {"username", "email"}
 LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "slipway.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 ACCOUNT_USERNAME_VALIDATORS = "slipway.accounts.adapter.USERNAME_VALIDATORS"
@@ -186,10 +186,9 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Slipway] "
 ACCOUNT_LOGOUT_ON_GET = False
-ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SLIPWAY_TLS else "http"
-
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "signup": "10/m/ip"}
 MFA_ADAPTER = "slipway.accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -219,6 +218,7 @@ EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = SLIPWAY_MAIL.directory
 DEFAULT_FROM_EMAIL = environment.text("SLIPWAY_EMAIL_FROM", f"Slipway <slipway@{ALLOWED_HOSTS[0]}>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
 # --------------------------------------------------------------------------- the browser's side of security
 
 # Cookies ignore ports: under plain HTTP the names at least do not clash with a neighbour's.
@@ -234,9 +234,9 @@ CSRF_FAILURE_VIEW = "slipway.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"] if SLIPWAY_TLS else []
 SECURE_HSTS_SECONDS = 31_536_000 if SLIPWAY_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # containers may be published below our name without TLS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SLIPWAY_TLS else None
 # The proxy that ends TLS redirects to https; subdomains: above; preload lists are the domain owner's affair.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SLIPWAY_TLS else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin" if SLIPWAY_TLS else None
