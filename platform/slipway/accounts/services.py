@@ -70,7 +70,7 @@ def rename_user(actor: Actor, name: str) -> None:
     before, actor.user.name = actor.user.name, name.strip()[:150]
     with transaction.atomic():
         actor.user.save(update_fields=["name"])
-        record(actor, "user.rename", actor.user, before=before, after=actor.user.name)
+        record(actor, "user.rename", actor.user, before={"name": before}, after={"name": actor.user.name})
 
 
 def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool = False) -> Team:
@@ -95,48 +95,6 @@ def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool
     return team
 
 
-def set_member(actor: Actor, team: Team, username: str, role: Role) -> Membership:
-    """Add the user to the team or change their role. Maintainers set developers and viewers only."""
-    require(actor, Action.MANAGE, team)
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise NotFound(f"There is no user {username!r}.")
-    with transaction.atomic():
-        before = Membership.objects.select_for_update().filter(team=team, user=user).first()
-        _require_rank(actor, team, role, before)
-        _keep_an_owner(team, before, role)
-        member, _ = Membership.objects.update_or_create(team=team, user=user, defaults={"role": role})
-        record(actor, "member.set", team, user=user.username, role=role)
-    return member
-
-
-def remove_member(actor: Actor, team: Team, username: str) -> None:
-    """Raise ``NotFound``; ``InvalidRequest`` for the last owner. Anybody may leave."""
-    with transaction.atomic():
-        before = Membership.objects.select_for_update().filter(team=team, user__username=username).first()
-        if before is None or not can(actor, Action.READ, team):
-            raise NotFound(f"{username!r} is no member here.")
-        if actor.user is None or before.user_id != actor.user.id:
-            require(actor, Action.MANAGE, team)
-            _require_rank(actor, team, Role(before.role), before)
-        _keep_an_owner(team, before, None)
-        before.delete()
-        record(actor, "member.remove", team, user=username)
-
-
-def _require_rank(actor: Actor, team: Team, role: Role, before: Membership | None) -> None:
-    ranks = {role, Role(before.role) if before else role}
-    if ranks & {Role.OWNER, Role.MAINTAINER}:
-        require(actor, Action.OWN, team)
-
-
-def _keep_an_owner(team: Team, before: Membership | None, role: Role | None) -> None:
-    if before is None or before.role != Role.OWNER or role == Role.OWNER:
-        return
-    if not Membership.objects.filter(team=team, role=Role.OWNER).exclude(pk=before.pk).exists():
-        raise InvalidRequest("A team needs an owner: make somebody else one first.", field="role")
-
-
 def issue_token(
     actor: Actor,
     name: str,
@@ -145,17 +103,25 @@ def issue_token(
     project: Project | None = None,
     expires_at: datetime | None = None,
     user: User | None = None,
+    robot: bool = False,
 ) -> tuple[Token, str]:
     """A new token of ``actor`` (of ``user``, for the operator) and its text, which is shown this once.
 
-    A token makes no token that may more than itself. Raise ``InvalidRequest``, ``NotAllowed``, ``NotFound``.
+    A ``robot`` belongs to ``project`` instead and stays when its maker leaves. A token makes no token that
+    may more than itself. Raise ``InvalidRequest``, ``NotAllowed``, ``NotFound``.
     """
     owner = actor.user if not actor.is_operator else user
-    if owner is None:
+    if robot:
+        if project is None:
+            raise InvalidRequest("A robot belongs to a project.", field="project")
+        require(actor, Action.MANAGE, project)
+        owner = None
+    elif owner is None:
         raise InvalidRequest("A token belongs to a user.", field="user")
     wanted = _token_scopes(scopes)
     if actor.token is not None:
         _require_narrower(actor.token, wanted, project)
+        expires_at = _not_after(actor.token, expires_at)
     if project is not None:
         require(actor, Action.READ, project)
     if not 1 <= len(name.strip()) <= 100:
@@ -165,6 +131,7 @@ def issue_token(
     credential = Credential.generate()
     token = Token(
         user=owner,
+        created_by=actor.user,
         name=name.strip(),
         prefix=credential.prefix,
         digest=credential.digest,
@@ -174,7 +141,7 @@ def issue_token(
     )
     with transaction.atomic():
         token.save()
-        record(actor, "token.issue", token, scopes=wanted)
+        record(actor, "token.issue", token, scopes=wanted, robot=robot)
     return token, str(credential)
 
 
@@ -191,6 +158,17 @@ def _require_narrower(mine: Token, wanted: list[str], project: Project | None) -
         raise NotAllowed("A token of one project makes tokens of that project only.")
 
 
+def _not_after(mine: Token, wanted: datetime | None) -> datetime | None:
+    """When a token made by ``mine`` expires: at the latest with it, or a stolen one would live for ever."""
+    if mine.expires_at is None or wanted is None:
+        return wanted or mine.expires_at
+    if wanted > mine.expires_at:
+        raise NotAllowed(
+            f"A token makes none that outlives it; it expires at {mine.expires_at:%Y-%m-%d %H:%M} UTC."
+        )
+    return wanted
+
+
 def _require_admin_scope(token: Token, what: str) -> None:
     if TokenScope.ADMIN not in token.scopes:
         raise ScopeMissing(
@@ -199,11 +177,16 @@ def _require_admin_scope(token: Token, what: str) -> None:
 
 
 def revoke_token(actor: Actor, token: Token) -> None:
-    """From now on the token opens nothing; safe to repeat. Raise ``NotFound`` for other people's."""
+    """From now on the token opens nothing; safe to repeat. Whoever manages its project may do it, too.
+
+    Raise ``NotFound`` for other people's.
+    """
     own = actor.user is not None and token.user_id == actor.user.id
-    if not own and not actor.is_administrator:
+    itself = actor.token is not None and actor.token.pk == token.pk
+    managed = token.project is not None and can(actor, Action.MANAGE, token.project)
+    if not (own or itself or managed or actor.is_administrator):
         raise NotFound
-    if actor.token is not None and actor.token.pk != token.pk:
+    if actor.token is not None and not itself:
         # The check of reach: a token may always withdraw itself.
         _require_narrower(actor.token, token.scopes, token.project)
     with transaction.atomic():
@@ -216,9 +199,9 @@ def authenticate_token(text: str, *, origin: str = "", now: datetime | None = No
     """The actor behind a token. Raise ``InvalidToken``, ``ExpiredToken``, ``RevokedToken``."""
     credential = Credential.parse(text)
     now = now or timezone.now()
-    token = Token.objects.select_related("user").filter(prefix=credential.prefix).first()
+    token = Token.objects.select_related("user", "project__team").filter(prefix=credential.prefix).first()
     # The digest is compared before anything else is told about the token.
-    if token is None or token.digest != credential.digest or not token.user.is_active:
+    if token is None or token.digest != credential.digest or (token.user is not None and not token.user.is_active):
         raise InvalidToken("This token is unknown here.")
     if token.revoked_at is not None:
         raise RevokedToken(f"The token {token.name!r} was revoked at {token.revoked_at:%Y-%m-%d %H:%M} UTC.")

@@ -127,3 +127,15 @@ def test_tokens_of_others_are_not_seen_nor_revoked() -> None:
         queries.get_token(other, token.hex)
     with pytest.raises(NotFound):
         services.revoke_token(other, token)
+
+
+def test_a_token_makes_none_that_outlives_it() -> None:
+    actor, end = make_actor(), timezone.now() + timedelta(hours=1)
+    mine, _ = services.issue_token(actor, "mine", scopes=["admin"], expires_at=end)
+    by_token = Actor(user=actor.user, token=mine)
+    assert services.issue_token(by_token, "same")[0].expires_at == end
+    assert (
+        services.issue_token(by_token, "shorter", expires_at=end - timedelta(minutes=1))[0].expires_at < end
+    )
+    with pytest.raises(NotAllowed, match="outlives"):
+        services.issue_token(by_token, "longer", expires_at=end + timedelta(seconds=1))
