@@ -41,7 +41,27 @@ def seed() -> dict[str, Any]:
     shop = factories.make_project(team, slug="shop", name="Shop", index=2, node=node)
     reports = factories.make_project(team, slug="reports", name="Nightly reports", index=3, node=node)
     factories.make_project(team, slug="playground", name="Playground", index=4, node=node)
-    web = image(
+    web = releases(shop)
+    containers = populate(shop, reports, web, busybox, debian)
+    jobs(shop, node, mia)
+    history(Actor(user=mia), Actor(user=vic), shop, reports, containers)
+    return {
+        "user": "mia",
+        "password": PASSWORD,
+        "project": "/projects/acme/shop/",
+        "containers": {name: container.id for name, container in containers.items()},
+        "logs": {
+            containers["running"].id: web_log(),
+            containers["failed"].id: [f"line {number}" for number in range(1, 2001)],
+            containers["large"].id: [f"line {number}" for number in range(1, 100_001)],
+        },
+        "image": web.image_id,
+    }
+
+
+def releases(shop: Project) -> Image:
+    """Two images of one web shop, on a shared base; the newer one."""
+    newer = image(
         shop,
         "shop-web:2026.11.3",
         [
@@ -59,21 +79,7 @@ def seed() -> dict[str, Any]:
         "shop-web:2026.11.2",
         [("mmdebstrap --variant=minbase bookworm", 118 * MiB), ("COPY . /srv", 5 * MiB)],
     )
-    containers = populate(shop, reports, web, busybox, debian)
-    jobs(shop, node, mia)
-    history(Actor(user=mia), Actor(user=vic), shop, reports, containers)
-    return {
-        "user": "mia",
-        "password": PASSWORD,
-        "project": "/projects/acme/shop/",
-        "containers": {name: container.id for name, container in containers.items()},
-        "logs": {
-            containers["running"].id: web_log(),
-            containers["failed"].id: [f"line {number}" for number in range(1, 2001)],
-            containers["large"].id: [f"line {number}" for number in range(1, 100_001)],
-        },
-        "image": web.image_id,
-    }
+    return newer
 
 
 def image(project: Project, name: str, history: list[tuple[str, int]]) -> Image:
