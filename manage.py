@@ -20,7 +20,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "slipway.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    name = sys.argv[1:2]
+    if name and not name[0].startswith("-"):
+        name = [name[0].replace("-", "_")]  # people write install-service; a module cannot be named so
+    execute_from_command_line([sys.argv[0], *name, *sys.argv[2:]])
 
 
 if __name__ == "__main__":
