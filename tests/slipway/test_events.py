@@ -72,7 +72,7 @@ def test_an_event_leaves_the_columns_of_intent_alone(node: Node) -> None:
 
 
 def test_a_removal_is_hinted_as_such(node: Node) -> None:
-    container = make_container()
+    container = make_container(desired=State.REMOVING, desired_generation=1)
     hints = events.apply(ContainerRemoved(container.id, 1), node, NOW)
     assert hints[0] == Hint(f"container:{container.id}", "removed")
     assert Container.objects.get().removed_at == NOW

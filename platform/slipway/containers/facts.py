@@ -103,6 +103,10 @@ def _failed(row: Container, event: ContainerFailed) -> Columns | None:
 
 
 def _removed(row: Container, event: ContainerRemoved, at: datetime) -> Columns | None:
+    # Events are not signed. Were a forged one believed, the next inventory would show a container that
+    # should be gone, and the node would be told to remove it indeed.
+    if row.desired != State.REMOVING:
+        return None
     columns: Columns = {
         "removed_at": at,
         "observed_generation": max(event.generation, row.observed_generation),

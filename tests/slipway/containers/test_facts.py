@@ -101,15 +101,22 @@ def test_a_start_that_fails_leaves_the_state_before_it_with_code_and_cause() -> 
 
 
 def test_removal_keeps_the_outcome_and_ends_all_change() -> None:
-    container = applied(row(desired_generation=2), started(), exited(), ContainerRemoved(ID, 2))
+    container = applied(
+        row(desired=State.REMOVING, desired_generation=2), started(), exited(), ContainerRemoved(ID, 2)
+    )
     assert (container.removed_at, container.exit_code, container.observed) == (NOW, 3, State.EXITED)
     for late in (started(9, 9), exited(9, 9), failed(9, 9), ContainerRemoved(ID, 9)):
         assert facts.after(container, late, NOW) is None
 
 
 def test_removal_of_a_running_container_ends_it_with_an_unknown_code() -> None:
-    container = applied(row(), started(), ContainerRemoved(ID, 2))
+    container = applied(row(desired=State.REMOVING), started(), ContainerRemoved(ID, 2))
     assert (container.observed, container.exit_code, container.finished_at) == (State.EXITED, None, NOW)
+
+
+def test_a_removal_nobody_asked_for_is_not_believed() -> None:
+    container = applied(row(desired=State.RUNNING), started())
+    assert facts.after(container, ContainerRemoved(ID, 99), NOW) is None
 
 
 def test_what_the_node_lost_has_exited_for_a_named_reason() -> None:
