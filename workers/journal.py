@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers import crash
 from workers.content import sync_directory
 from workers.errors import NodeError, NoSpace
 from workers.messages import Event, encode
@@ -78,6 +79,8 @@ class Journal:
             text = encode(make())
             (seq,) = connection.execute("UPDATE state SET last = last + 1 RETURNING last").fetchone()
             connection.execute("INSERT INTO entry VALUES (?, ?, ?)", (seq, time.time(), text))
+            crash.point("journal.before_commit")
+        crash.point("journal.after_append")
         self._tell()
         return int(seq)
 

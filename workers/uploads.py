@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from workers import crash
 from workers.content import DirectoryContent, Writer
 from workers.oci.digest import Digest
 
@@ -33,6 +34,7 @@ class Uploads:
         """Commit the blob, with a ticket. Raises as ``Writer.commit`` does."""
         with self._locked():
             digest = writer.commit()
+            crash.point("upload.before_ticket")
             tickets = self._tickets(digest)
             tickets.mkdir(mode=0o700, exist_ok=True)
             (tickets / secrets.token_hex(16)).touch()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from slipway import keys
-from workers import sealing
+from workers import crash, sealing
 from workers.messages import Command, encode
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ def send(command: Command, node: Node) -> None:
 
 def send_now(command: Command, node: Node) -> bool:
     """False when the broker is away."""
+    crash.point("dispatch.before_send")
     try:
         road_at(settings.SLIPWAY_ROAD).deliver(command, node)
     except OSError as error:
         log.warning("command_not_sent", kind=type(command).__name__, node=node.name, error=str(error))
         return False
+    crash.point("dispatch.after_send")
     return True
 
 

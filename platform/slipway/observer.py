@@ -24,6 +24,7 @@ from redis.retry import Retry
 from slipway import events, hints, sweep
 from slipway.nodes import heartbeats
 from slipway.nodes.models import Node
+from workers import crash
 from workers.messages import decode_event
 
 log = structlog.get_logger(__name__)
@@ -112,6 +113,8 @@ def apply_batch(node_id: UUID, entries: Iterable[Entry]) -> Applied:
             seq = entry.seq
         if (epoch, seq) != (node.epoch, node.applied_seq):
             Node.objects.filter(pk=node.pk).update(epoch=epoch, applied_seq=seq)
+            crash.point("observer.before_commit")
+    crash.point("observer.after_commit")
     return Applied(epoch, seq, tuple(dict.fromkeys(collected)), gap)
 
 

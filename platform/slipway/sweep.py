@@ -21,6 +21,7 @@ from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.jobs import services as jobs
 from slipway.jobs.models import ACTIVE, Job
+from workers import crash
 from workers.errors import BadCommand
 from workers.messages import decode_command
 
@@ -28,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5.0
 SESSIONS_SECONDS = 3600.0
+CLOCK_JUMP = timedelta(seconds=30)
+"""Less is what clocks are corrected by, and what a slow database takes."""
 ROWS = 200
 """At most so many of each kind at a time; the others are still due at the next sweep."""
 RESEND_MAX = timedelta(minutes=5)
@@ -95,6 +98,17 @@ def _patience(first: timedelta, sends: int) -> timedelta:
     return min(doubled, RESEND_MAX)
 
 
+def shift_deadlines(jump: timedelta) -> int:
+    """The clock was set by ``jump``: what was to happen in a minute still happens in a minute.
+
+    Else a clock set back would hold up what must be sent again for as long. How many rows were shifted.
+    """
+    log.warning("clock_jumped", seconds=jump.total_seconds())
+    wishes = Container.objects.filter(resend_at__isnull=False, removed_at=None)
+    waiting = Job.objects.filter(resend_at__isnull=False, state__in=ACTIVE)
+    return sum(rows.update(resend_at=F("resend_at") + jump) for rows in (wishes, waiting))
+
+
 def clear_sessions(now: datetime) -> int:
     return Session.objects.filter(expire_date__lt=now).delete()[0]
 
@@ -137,6 +151,7 @@ class Schedule:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._looked: tuple[float, datetime] | None = None
         self._tasks = [
             _Task(SWEEP_SECONDS, resend_containers),
             _Task(SWEEP_SECONDS, resend_jobs),
@@ -148,8 +163,18 @@ class Schedule:
         due = [task for task in self._tasks if task.due <= now]
         if not due:
             return
+        jump = self._jump_of_the_clock(now)
         with alone() as mine:
+            mine = mine and not crash.is_without("sweep")
+            if mine and abs(jump) > CLOCK_JUMP:
+                shift_deadlines(jump)
             for task in due:
                 task.due = now + task.every
                 if mine:
                     task.act(timezone.now())
+
+    def _jump_of_the_clock(self, now: float) -> timedelta:
+        """By how much the time of day went another way than time itself since the last look."""
+        wall = timezone.now()
+        before, self._looked = self._looked, (now, wall)
+        return timedelta() if before is None else (wall - before[1]) - timedelta(seconds=now - before[0])

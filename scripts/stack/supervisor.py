@@ -16,6 +16,7 @@ from pathlib import Path
 from stack import cgroups, pidfiles
 from stack.settings import ROOT, Stack
 from stack.terminal import Terminal
+from workers import crash
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 30.0
@@ -155,7 +156,8 @@ class Supervisor:
         os.close(dead.pidfd)
         code = dead.process.wait()
         steady = time.monotonic() - dead.started >= STEADY_SECONDS
-        failures = 0 if steady else dead.failures
+        # A test that kills on purpose, again and again, must not be punished for it.
+        failures = 0 if steady or crash.is_without("back-off") else dead.failures
         delay = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
         again = f"starting again in {delay:g} s" if delay else "starting again"
         self.terminal.event(dead.program.name, f"ended ({_ending(code)}); {again}")

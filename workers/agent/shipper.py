@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers import crash
 from workers.journal import Entry, Journal
 
 BATCH = 500
@@ -131,7 +132,9 @@ class Shipper:
         for entry in entries:
             fields = {"epoch": epoch, "seq": entry.seq, "at": f"{entry.at:.6f}", "event": entry.event}
             pipeline.xadd(self._stream, fields)
+        crash.point("ship.before_add")
         await pipeline.execute()
+        crash.point("ship.after_add")
 
     async def _trim(self, epoch: str, applied: int) -> None:
         now = time.monotonic()

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import structlog
 
+from workers import crash
 from workers.agent import inotify
 from workers.agent.containers import Containers
 from workers.agent.inotify import Inotify
@@ -158,6 +159,7 @@ class Supervisor:
             del self._settling[container]
 
     async def _settled(self, container: str) -> bool:
+        crash.point("agent.before_settle")
         try:
             return await self._run(lambda: self._containers.settle(container))
         except NoSuchContainer:

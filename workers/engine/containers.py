@@ -12,6 +12,7 @@ import signal
 import time
 from dataclasses import dataclass, replace
 
+from workers import crash
 from workers.engine import announcements, bundles, launching, logs, records, snapshots
 from workers.engine.cgroups import Usage
 from workers.engine.host import Emit, Engine
@@ -85,6 +86,7 @@ def stop(engine: Engine, command: StopContainer, emit: Emit) -> None:
     if record is None:
         return
     _await_end(record)
+    crash.point("stop.after_end")
     with records.locked(engine.places, command.container):
         latest = records.find(engine.places, command.container)
         if latest is None or latest.covers(command.generation):
@@ -109,9 +111,10 @@ def _begin_stop(engine: Engine, command: StopContainer, emit: Emit) -> Record | 
         if record.phase is not Phase.RUNNING:
             _carried_out(engine, replace(record, generation=command.generation), emit)
             return None
-        deadline = time.time() + max(0.0, command.timeout)
+        deadline = time.monotonic() + max(0.0, command.timeout)
         record = replace(record, stopping=Stopping(command.generation, deadline))
         records.write(engine.places, record)
+        crash.point("stop.before_signal")
         _signal(record, record.stop_signal)
         return record
 
@@ -132,7 +135,9 @@ def remove(engine: Engine, command: RemoveContainer, emit: Emit) -> None:
             _ended(engine, record, emit)
         elif record is not None:
             launching.clean_up(engine, record)
+        crash.point("remove.before_snapshot")
         snapshots.remove(engine.kernel, places, container)
+        crash.point("remove.after_snapshot")
         last_run = 0 if record is None else record.run
         _carried_out(engine, Record(container, Phase.REMOVED, command.generation, last_run), emit)
 
@@ -236,6 +241,7 @@ def _start(engine: Engine, command: RunContainer, last: Record | None, emit: Emi
     generation = 0 if last is None else last.generation
     record = launching.intended(engine, command, generation)
     records.write(engine.places, record)
+    crash.point("run.after_intent")
     try:
         record = launching.launch(engine, record, command)
     except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be left of the attempt
@@ -273,6 +279,7 @@ def _settled(engine: Engine, record: Record, emit: Emit) -> Record:
             return record
         record = replace(record, phase=Phase.EXITED, outcome=outcome, stopping=None)
         _carried_out(engine, record, emit)
+        crash.point("settle.before_clean_up")
         launching.clean_up(engine, record)
     elif bundles.exists(engine.places, record.container):  # a clean-up was cut off
         launching.clean_up(engine, record)
@@ -316,6 +323,7 @@ def _exit_on_file(engine: Engine, record: Record) -> Outcome | None:
 def _carried_out(engine: Engine, record: Record, emit: Emit) -> Record:
     """Journal the state the record says, then put it on record."""
     emit(announcements.event(record))
+    crash.point("engine.after_event")
     records.write(engine.places, record)
     return record
 
@@ -333,8 +341,8 @@ def _await_end(record: Record) -> None:
     """Wait for a stop's deadline at most, then kill; needs no lock and changes no record."""
     if record.init is None or record.lost:
         return
-    deadline = record.stopping.deadline if record.stopping is not None else time.time()
-    if not process.wait(record.init, max(0.0, deadline - time.time())):
+    deadline = record.stopping.deadline if record.stopping is not None else time.monotonic()
+    if not process.wait(record.init, max(0.0, deadline - time.monotonic())):
         _signal(record, signal.SIGKILL)
         if not process.wait(record.init, _KILL_TIMEOUT):
             raise RuntimeFailed(f"Container {record.container} survives SIGKILL", pid=record.pid)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from workers import crash
 from workers.content import sync_directory, write_durably
 from workers.engine import archives, layouts, snapshots
 from workers.engine import layers as layer_store
@@ -298,10 +299,13 @@ def _import_rootfs(
 
 def _keep(store: ImageStore, scope: str, image: Image, unpacked: list[Unpacked]) -> None:
     """Bytes before names, names before the grant: after a power cut, what can be named is whole."""
+    crash.point("import.before_names")
     store.kernel.sync_filesystem(store.places.layers)
     for layer in unpacked:
         layer_store.keep(store.places, layer)
+    crash.point("import.before_grant")
     grant(store, scope, image)
+    crash.point("import.after_grant")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from workers import crash
 from workers.engine import bundles, images, records, snapshots
 from workers.engine.host import Engine
 from workers.engine.identity import ensure_userns
@@ -56,6 +57,7 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     stop_signal = signals.parse(command.spec.stop_signal or image.config.stop_signal or "SIGTERM")
     engine.networks.ensure(project)
     address = engine.networks.lease(project, container)
+    crash.point("run.after_lease")
     program = _make_bundle(engine, record, command, image, address)
     places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
     created = conmon.create(
@@ -67,6 +69,7 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
         program=program,
         adopt=engine.cgroups.adopt_shim,
     )
+    crash.point("run.after_create")
     record = replace(
         record,
         phase=Phase.RUNNING,
@@ -77,8 +80,11 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
         stop_signal=stop_signal,
     )
     records.write(places, record)
+    crash.point("run.after_record")
     engine.networks.attach(project, container, address, created.init.pid)
+    crash.point("run.after_attach")
     engine.runtime.start(container)
+    crash.point("run.after_start")
     return record
 
 
@@ -89,7 +95,9 @@ def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: I
     userns = ensure_userns(kernel, places, base, project.uid_count)
     etc = spec.files(command.spec, address, engine.networks.resolv_conf())
     bundles.make(kernel, places, container, etc, base)
+    crash.point("run.after_bundle")
     rootfs = snapshots.mount(kernel, places, container, image.layers, userns, base)
+    crash.point("run.after_mount")
     wanted = image.config.user if command.spec.user is None else command.spec.user
     compiles = engine.runtime.compiles_seccomp
     placement = spec.Placement(
@@ -119,9 +127,11 @@ def clean_up(engine: Engine, record: Record) -> None:
     oci.forget(places, container)
     if record.cgroup:
         engine.cgroups.remove(record.cgroup)
+    crash.point("clean_up.after_processes")
     if record.command is not None:
         engine.networks.release(record.command.project.id, container)
     snapshots.unmount(engine.kernel, places, container)
+    crash.point("clean_up.after_unmount")
     bundles.remove(engine.kernel, places, container)
 
 

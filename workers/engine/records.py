@@ -49,7 +49,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stopping:
-    """A stop under way: the signal was sent, SIGKILL is due ``deadline`` (epoch seconds)."""
+    """A stop under way: the signal was sent, SIGKILL is due ``deadline``.
+
+    In seconds of the machine's monotonic clock, which all processes of a boot share: a clock that is set
+    back must not keep a container alive for as long.
+    """
 
     generation: int
     deadline: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from workers import sealing
+from workers import crash, sealing
 from workers.app import STARTS, STOPS
 from workers.errors import BadCommand, NodeError, SlipwayError
 from workers.messages import (
@@ -60,7 +60,10 @@ class Executor:
 
     def execute(self, envelope: str) -> None:
         """Raise ``BadCommand`` when it is not for us, ``Later`` when it cannot be carried out now."""
-        self.perform(decode_command(self._open(envelope)))
+        command = decode_command(self._open(envelope))
+        crash.point("task.received")
+        self.perform(command)
+        crash.point("task.before_ack")
 
     def _open(self, envelope: str) -> str:
         # Read anew for each command: keys are rotated while the worker runs.

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from workers import crash
 from workers.content import write_durably
 from workers.engine.host import Emit
 from workers.engine.places import Places
@@ -99,6 +100,7 @@ class Jobs:
             if outcome is None:
                 _store(path, command, None)
                 self._taken.add(command.job)
+        crash.point("job.accepted")
         if outcome is None:
             self._waiting.put(command)
         else:
@@ -133,7 +135,9 @@ class Jobs:
             outcome = JobSucceeded(command.job)
         except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
             outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
+        crash.point("job.before_outcome")
         if self._deliver(outcome):
+            crash.point("job.after_outcome")
             self._finish(command, outcome)
             self._forget_old()
 
@@ -152,7 +156,9 @@ class Jobs:
         """In this order each step may be the last one a dying worker takes."""
         path = self._places.job(command.job)
         _store(path, command, outcome)
+        crash.point("job.before_tidy")
         self._work.tidy(command)
+        crash.point("job.after_tidy")
         _store(path, None, outcome)
         with self._lock:
             self._taken.discard(command.job)

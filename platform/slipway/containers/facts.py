@@ -27,6 +27,11 @@ LOST = Failure(
     message="The node no longer knows this container; its process is gone and its exit code is unknown.",
 )
 
+UNKNOWN_EXIT = Failure(
+    code="EXIT_UNKNOWN",
+    message="The container has ended; what its node told of the exit was lost, or it could not tell.",
+)
+
 
 def after(row: Container, event: ContainerEvent, at: datetime) -> Columns | None:
     """The columns that change; None when nothing does. ``at`` is when the node wrote the event."""
@@ -136,7 +141,13 @@ def after_inventory(row: Container, held: ContainerFacts | None, at: datetime) -
         return after(row, lost, at)
     if held.state == State.EXITED and held.run >= row.run:
         ended = ContainerExited(
-            row.id, held.generation, held.run, held.exit_code, oom_killed=False, finished_at=at.timestamp()
+            row.id,
+            held.generation,
+            held.run,
+            held.exit_code,
+            oom_killed=False,
+            finished_at=at.timestamp(),
+            cause=UNKNOWN_EXIT if held.exit_code is None else None,
         )
         return after(row, ended, at)
     return None

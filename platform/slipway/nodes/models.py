@@ -34,6 +34,7 @@ class Node(Row):
         return self.name
 
     def is_live(self, now: datetime | None = None) -> bool:
+        """False also for a heartbeat of the future: the clock was set back, and the next one tells."""
         if self.heartbeat_at is None:
             return False
-        return (now or timezone.now()) - self.heartbeat_at < HEARTBEAT_LIFE
+        return abs((now or timezone.now()) - self.heartbeat_at) < HEARTBEAT_LIFE

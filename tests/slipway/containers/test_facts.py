@@ -134,6 +134,13 @@ def test_an_inventory_tells_an_exit_that_was_missed() -> None:
     assert (columns["observed"], columns["exit_code"]) == (State.EXITED, 9)
 
 
+def test_an_exit_whose_code_nobody_knows_has_a_cause() -> None:
+    container = applied(row(), started())
+    columns = facts.after_inventory(container, ContainerFacts(ID, 1, 1, "exited", None), NOW)
+    assert columns is not None
+    assert (columns["exit_code"], columns["cause"]["code"]) == (None, "EXIT_UNKNOWN")
+
+
 def test_an_inventory_that_agrees_changes_nothing() -> None:
     container = applied(row(), started())
     assert facts.after_inventory(container, ContainerFacts(ID, 1, 1, "running"), NOW) is None

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers import crash
 from workers.engine.places import Places
 from workers.engine.runtime import process
 from workers.engine.runtime.oci import Runtime, failure
@@ -76,6 +77,7 @@ def create(
             sync.close_write()
             start.close_read()
             adopt(pid)
+            crash.point("run.before_shim")
             os.write(start.write, b"\0")
             answer = _line(sync.read, _CREATE_TIMEOUT)
         finally:
