@@ -1,0 +1,133 @@
+"""`jobs`: what is queued, runs and has run in a project."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from slipway.cli import output
+from slipway.cli.errors import CliError, Problem
+from slipway.cli.session import JsonOption, ProjectOption, Session, complete_jobs, session_of
+from slipway.cli.sizes import now, show_bytes, since
+
+jobs = typer.Typer(help="Imports and other work of a project.", invoke_without_command=True)
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="Its id or the beginning.", autocompletion=complete_jobs)
+]
+ActiveOption = Annotated[bool, typer.Option("--active", "-a", help="Only what is queued or running.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="The newest so many.")]
+
+
+@jobs.callback()
+def _jobs(ctx: typer.Context, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """List the newest jobs."""
+    session = session_of(ctx).heed(project=project, json=as_json)
+    if ctx.invoked_subcommand is None:
+        _list(session, active=False, limit=20)
+
+
+@jobs.command("list")
+def list_jobs(
+    ctx: typer.Context,
+    active: ActiveOption = False,
+    limit: LimitOption = 20,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs, newest first."""
+    _list(session_of(ctx).heed(project=project, json=as_json), active=active, limit=limit)
+
+
+def _list(session: Session, *, active: bool, limit: int) -> None:
+    from itertools import islice
+
+    query = {"active": active, "limit": max(1, min(limit, 200))}
+    found = list(islice(session.client.items(session.below("jobs"), query), max(0, limit)))
+    if session.json:
+        output.print_json(found)
+        return
+    rows = [
+        (
+            each["id"][:12],
+            each["kind"],
+            each["subject"],
+            _state(each),
+            each["created_by"],
+            since(each["created_at"], now()),
+        )
+        for each in found
+    ]
+    output.print_table(("ID", "KIND", "ABOUT", "STATE", "BY", "AGE"), rows, empty="No jobs.")
+
+
+def _state(job: dict[str, Any]) -> str:
+    if job["state"] == "running" and job["total"]:
+        return f"running {100 * job['done'] // job['total']} %"
+    return f"failed {job['cause']['code']}" if job["cause"] else str(job["state"])
+
+
+def path_of(session: Session, job: str) -> str:
+    """Of the job, by its id or by a beginning of at least six digits that fits one of the newest 200."""
+    if 6 <= len(job) < 32:
+        page = session.client.get(session.below("jobs"), {"limit": 200})
+        fitting = [each["id"] for each in page["items"] if each["id"].startswith(job)]
+        if len(fitting) == 1:
+            return session.below("jobs", fitting[0])
+    return session.below("jobs", job)
+
+
+@jobs.command("show")
+def show(ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Everything about a job."""
+    session = session_of(ctx).heed(project=project, json=as_json)
+    found = session.client.get(path_of(session, job))
+    if session.json:
+        output.print_json(found)
+        return
+    amount = f"{show_bytes(found['done'])} of {show_bytes(found['total'])}" if found["total"] else ""
+    cause = found["cause"]
+    output.print_facts(
+        [(name, found[name]) for name in ("id", "kind", "subject", "state", "detail")]
+        + [("done", amount), ("cause", f"{cause['message']} ({cause['code']})" if cause else "")]
+        + [
+            (name.replace("_", " "), found[name])
+            for name in ("created_by", "created_at", "started_at", "ended_at")
+        ]
+    )
+
+
+@jobs.command("follow")
+def follow(
+    ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json: JsonOption = False
+) -> None:
+    """Wait for a job; ends with 0 if it succeeded, else with 1. Ctrl-C leaves the job alone."""
+    from slipway.cli import jobs as following
+
+    session = session_of(ctx).heed(project=project, json=as_json)
+    found = following.follow(session.client, path_of(session, job), quiet=session.json)
+    output.print_json(found) if session.json else print(found["state"])
+    following.check(found)
+
+
+@jobs.command("cancel")
+def cancel(
+    ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json: JsonOption = False
+) -> None:
+    """Cancel a job that has not ended."""
+    session = session_of(ctx).heed(project=project, json=as_json)
+    path = path_of(session, job)
+    session.client.get(path)  # an unknown job is told apart from a server that cannot cancel
+    try:
+        found = session.client.post(f"{path}/cancel")
+    except Problem as error:
+        if error.status in (404, 405):
+            raise CliError(
+                "This server cannot cancel jobs.", code="NOT_SUPPORTED", hint="Upgrade it."
+            ) from error
+        raise
+    output.print_json(found) if session.json else print(f"Cancelled {job}.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(jobs, name="jobs")

@@ -1,0 +1,44 @@
+"""Following a job to its end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from slipway.cli.client import Client
+from slipway.cli.errors import CliError, Unreachable
+from slipway.cli.progress import bar
+
+ENDED = ("succeeded", "failed", "cancelled")
+PAUSES = (0.1, 0.2, 0.3, 0.5, 1.0)
+ATTEMPTS = 60
+
+
+def follow(client: Client, path: str, *, quiet: bool) -> dict[str, Any]:
+    """The job once it has ended; a server away for a moment is waited for."""
+    looks = failures = 0
+    with bar("Waiting", quiet=quiet) as shown:
+        while True:
+            try:
+                job: dict[str, Any] = client.get(path)
+                failures = 0
+            except Unreachable:
+                failures += 1
+                if failures > ATTEMPTS:
+                    raise
+            else:
+                if job["state"] in ENDED:
+                    return job
+                shown.show(job["detail"] or job["state"], job["done"], job["total"])
+            time.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
+            looks += 1
+
+
+def check(job: dict[str, Any]) -> None:
+    """Raise ``CliError`` unless the job succeeded."""
+    cause = job["cause"]
+    if job["state"] == "failed":
+        message = cause["message"] if cause else f"The job {job['id']} failed."
+        raise CliError(message, code=cause["code"] if cause else "JOB_FAILED")
+    if job["state"] == "cancelled":
+        raise CliError(f"The job {job['id']} was cancelled.", code="JOB_CANCELLED")
