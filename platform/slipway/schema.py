@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -39,8 +40,9 @@ PROBLEM: dict[str, Any] = {
 }
 
 
+@cache
 def page_of(kind: type[serializers.Serializer]) -> serializers.Serializer:
-    """The schema of a page of ``kind``."""
+    """The schema of a page of ``kind``: one of that name, however many views answer it."""
     noun = kind.__name__.removesuffix("Out").removesuffix("Serializer")
     return inline_serializer(
         f"{noun}Page",
