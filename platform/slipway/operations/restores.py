@@ -201,6 +201,8 @@ def _place(staging: Path, facts: archives.Facts) -> None:
         dump = platform / databases.FILES["postgresql"]
         databases.load_postgres(dump, connection.settings_dict)
         dump.unlink()
+    else:
+        _place_sqlite(platform / databases.FILES["sqlite"])
     for path in (platform, *platform.rglob("*")):
         os.chown(path, *owner)
     os.sync()
@@ -208,6 +210,15 @@ def _place(staging: Path, facts: archives.Facts) -> None:
         if (staging / name).is_dir():
             (staging / name).rename(data / name)
     data.chmod(0o711)
+
+
+def _place_sqlite(kept: Path) -> None:
+    """Where SLIPWAY_DATABASE_URL says, if that is not in the data directory."""
+    home = Path(str(connection.settings_dict["NAME"]))
+    if home != Path(settings.SLIPWAY_PLATFORM_DATA) / kept.name:
+        home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.move(kept, home)
+        os.chown(home, *_owner())
 
 
 def _place_secret(kept: Path) -> None:
