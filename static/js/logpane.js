@@ -24,6 +24,7 @@ export class LogPane {
     this.waiting = []; // frames not yet drawn
     this.drawn = [-1, -1];
     this.following = true;
+    this.pinned = 0; // where the last pinning left the view
     this.unread = 0;
     this.ended = false;
     this.marked = markedIn(location.hash);
@@ -131,6 +132,7 @@ export class LogPane {
   /** Rows went (or came, if negative) at the top: what is being read stays where it is. */
   forget(rows) {
     if (rows === 0) return;
+    this.pinned = 0;
     this.drawn = [-1, -1];
     this.finder.again();
     if (rows < 0) this.resize();
@@ -147,11 +149,19 @@ export class LogPane {
     const { buffer, view } = this;
     this.resize();
     if (this.marked !== null && !this.placed && buffer.length) this.place();
-    if (this.following) view.scrollTop = view.scrollHeight;
+    this.pin();
     const first = Math.max(0, Math.floor(view.scrollTop / ROW) - OVERSCAN);
     const last = Math.min(buffer.length, Math.ceil((view.scrollTop + view.clientHeight) / ROW) + OVERSCAN);
     if (first !== this.drawn[0] || last !== this.drawn[1]) this.render(first, last);
     this.tell();
+  }
+
+  /** Stay at the end while following; a reader who has just scrolled up is noticed before their scroll event. */
+  pin() {
+    if (this.following && this.view.scrollTop < this.pinned - ROW) this.following = false;
+    if (!this.following) return;
+    this.view.scrollTop = this.view.scrollHeight;
+    this.pinned = this.view.scrollTop;
   }
 
   render(first, last) {
@@ -210,7 +220,10 @@ export class LogPane {
     this.rows.addEventListener("click", (event) => this.clicked(event));
     this.root.addEventListener("click", (event) => this.tool(event.target.closest("[data-tool]")));
     document.addEventListener("selectionchange", () => this.selected());
-    new ResizeObserver(() => this.draw()).observe(this.view);
+    new ResizeObserver(() => {
+      this.pinned = 0;
+      this.draw();
+    }).observe(this.view);
     this.root.classList.toggle("times", localStorage.getItem("slipway-log-times") === "on");
     this.press("times", this.root.classList.contains("times"));
   }
@@ -232,6 +245,7 @@ export class LogPane {
 
   toEnd() {
     this.following = true;
+    this.pinned = 0;
     this.unread = 0;
     this.draw();
     this.view.focus({ preventScroll: true });

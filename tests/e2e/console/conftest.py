@@ -128,7 +128,9 @@ def page(context: BrowserContext) -> Iterator[Page]:
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda request: complaints.append(f"ERR_ {request.url} {request.failure}"))
     yield page
+    print("the browser said:", complaints)
     # A broken connection and a refused form are what some tests are about.
     expected = ("WebSocket", "ERR_", "status of 409", "status of 422")
     assert [each for each in complaints if not any(word in each for word in expected)] == []

@@ -57,8 +57,7 @@ def test_following_stops_when_the_reader_scrolls_up_and_goes_on_at_the_end(page:
     running = stage.containers["running"]
     open_log(page, stage, "running")
     view = page.locator(".log-view")
-    view.hover()
-    page.mouse.wheel(0, -2000)
+    view.evaluate("view => { view.scrollTop -= 2000 }")
     more = page.locator('[data-part="more"]')
     expect(more).to_be_hidden()
     place = view.evaluate("view => view.scrollTop")
