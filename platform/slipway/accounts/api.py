@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from slipway.accounts import queries, services, sessions
+from slipway import deletion
+from slipway.accounts import invitations, letters, memberships, queries, services, sessions
 from slipway.accounts.models import Role, TokenScope
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
@@ -28,6 +30,7 @@ class TeamOut(serializers.Serializer):
     id = serializers.CharField(source="hex")
     slug = serializers.CharField()
     name = serializers.CharField()
+    requires_mfa = serializers.BooleanField(help_text="Members without a second factor are shut out.")
     created_at = serializers.DateTimeField()
 
 
@@ -38,6 +41,22 @@ class MemberOut(serializers.Serializer):
     since = serializers.DateTimeField(source="created_at")
 
 
+class InvitationOut(serializers.Serializer):
+    id = serializers.CharField(source="hex")
+    role = serializers.ChoiceField(choices=Role.choices)
+    project = serializers.CharField(
+        source="project.path", default=None, allow_null=True, help_text="team/project, if to one only."
+    )
+    email = serializers.CharField(help_text="Where the link was sent; empty if nowhere.")
+    created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class MadeInvitationOut(InvitationOut):
+    link = serializers.CharField(help_text="Opens once; shown now and never again.")
+
+
 class TokenOut(serializers.Serializer):
     id = serializers.CharField(source="hex")
     name = serializers.CharField()
@@ -46,6 +65,7 @@ class TokenOut(serializers.Serializer):
     project = serializers.CharField(
         source="project.path", default=None, allow_null=True, help_text="team/project, if bound to one."
     )
+    robot = serializers.BooleanField(source="is_robot", help_text="Owned by the project, not by a user.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
@@ -57,7 +77,7 @@ class IssuedTokenOut(TokenOut):
 
 
 class MeOut(serializers.Serializer):
-    user = UserOut()
+    user = UserOut(allow_null=True, help_text="None for a robot.")
     token = TokenOut(allow_null=True, help_text="The token of this request, if it came with one.")
     roles = serializers.DictField(
         child=serializers.ChoiceField(choices=Role.choices), help_text="Team slug to role."
@@ -76,6 +96,62 @@ class TeamIn(StrictSerializer):
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
 
 
+class TeamChangeIn(StrictSerializer):
+    name = serializers.CharField(max_length=100, required=False)
+    requires_mfa = serializers.BooleanField(required=False)
+
+
+class MemberIn(StrictSerializer):
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class HeirIn(StrictSerializer):
+    username = serializers.CharField(max_length=150)
+
+
+class ConfirmQuery(StrictSerializer):
+    confirm = serializers.CharField(max_length=120, help_text="The name of what is to be deleted.")
+
+
+class InvitationIn(StrictSerializer):
+    role = serializers.ChoiceField(choices=Role.choices, default=Role.DEVELOPER)
+    project = serializers.SlugField(
+        required=False, allow_null=True, default=None, help_text="A project of the team: invite to that only."
+    )
+    email = serializers.EmailField(
+        required=False, default=None, allow_null=True, help_text="Send the link there."
+    )
+    days = serializers.IntegerField(default=7, min_value=1, max_value=invitations.DAYS_MAX)
+
+
+class AcceptIn(StrictSerializer):
+    secret = serializers.CharField(max_length=80, help_text="What follows `token=` in the link.")
+
+
+class IntrospectIn(StrictSerializer):
+    token = serializers.CharField(
+        max_length=200,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Default: that of the request.",
+    )
+
+
+class IntrospectionOut(serializers.Serializer):
+    """As in RFC 7662."""
+
+    active = serializers.BooleanField()
+    scope = serializers.CharField(required=False)
+    username = serializers.CharField(required=False)
+    token_type = serializers.CharField(required=False)
+    sub = serializers.CharField(required=False)
+    exp = serializers.IntegerField(required=False, help_text="Absent when it never expires.")
+    iat = serializers.IntegerField(required=False)
+    project = serializers.CharField(required=False, help_text="team/project, if bound to one.")
+    robot = serializers.BooleanField(required=False)
+
+
 class TokenIn(StrictSerializer):
     name = serializers.CharField(max_length=100)
     scopes = serializers.ListField(
@@ -91,7 +167,14 @@ class TokenIn(StrictSerializer):
         help_text="team/project: the token opens this project and nothing else.",
         error_messages={"invalid": "A project is written team/project."},
     )
+    robot = serializers.BooleanField(
+        default=False, help_text="Owned by the project: it stays when you leave. Takes a maintainer."
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+
+MEMBER_PAGE = page_of(MemberOut)
+TOKEN_PAGE = page_of(TokenOut)
 
 
 class Me(ApiView):
@@ -151,11 +234,48 @@ class TeamDetail(ApiView):
     def get(self, request: Request, team: str) -> Response:
         return Response(TeamOut(queries.get_team(self.actor, team)).data)
 
+    @extend_schema(
+        operation_id="change_team", request=TeamChangeIn, responses=TeamOut, summary="Rename it, ask for MFA"
+    )
+    def patch(self, request: Request, team: str) -> Response:
+        found, asked = queries.get_team(self.actor, team), self.body(TeamChangeIn)
+        with transaction.atomic():
+            if "name" in asked:
+                found = memberships.rename_team(self.actor, found, asked["name"])
+            if "requires_mfa" in asked:
+                found = memberships.set_requires_mfa(self.actor, found, asked["requires_mfa"])
+        return Response(TeamOut(found).data)
+
+    @extend_schema(
+        operation_id="delete_team",
+        request=None,
+        parameters=[ConfirmQuery],
+        responses={204: OpenApiResponse(description="It is gone.")},
+        summary="Delete a team without projects",
+    )
+    def delete(self, request: Request, team: str) -> Response:
+        found = queries.get_team(self.actor, team)
+        deletion.delete_team(self.actor, found, self.query(ConfirmQuery)["confirm"])
+        return Response(status=204)
+
+
+class TeamOwner(ApiView):
+    @extend_schema(
+        operation_id="transfer_team",
+        request=HeirIn,
+        responses={204: OpenApiResponse(description="They own it; you are a maintainer.")},
+        summary="Hand a team over to another member",
+    )
+    def post(self, request: Request, team: str) -> Response:
+        found = queries.get_team(self.actor, team)
+        memberships.transfer_ownership(self.actor, found, self.body(HeirIn)["username"])
+        return Response(status=204)
+
 
 class Members(ApiView):
     @extend_schema(
         operation_id="list_members",
-        responses=page_of(MemberOut),
+        responses=MEMBER_PAGE,
         parameters=[PageQuery],
         summary="The members of a team",
     )
@@ -166,10 +286,150 @@ class Members(ApiView):
         )
 
 
+class MemberDetail(ApiView):
+    @extend_schema(
+        operation_id="set_member",
+        request=MemberIn,
+        responses=MemberOut,
+        summary="Add a member, change a role",
+    )
+    def put(self, request: Request, team: str, username: str) -> Response:
+        found, asked = queries.get_team(self.actor, team), self.body(MemberIn)
+        member = memberships.set_member(self.actor, found, username, Role(asked["role"]))
+        return Response(MemberOut(member).data)
+
+    @extend_schema(
+        operation_id="remove_member",
+        request=None,
+        responses={204: OpenApiResponse(description="They are no member any more.")},
+        summary="Remove a member, or leave",
+    )
+    def delete(self, request: Request, team: str, username: str) -> Response:
+        memberships.remove_member(self.actor, queries.get_own_team(self.actor, team, username), username)
+        return Response(status=204)
+
+
+class ProjectMembers(ApiView):
+    @extend_schema(
+        operation_id="list_project_members",
+        responses=MEMBER_PAGE,
+        parameters=[PageQuery],
+        summary="Who has a role of their own in a project",
+    )
+    def get(self, request: Request, team: str, project: str) -> Response:
+        found = get_project_by_path(self.actor, team, project)
+        members = queries.list_project_members(self.actor, found)
+        return self.page(self.query(PageQuery), members, MemberOut, ["user__username"])
+
+
+class ProjectMemberDetail(ApiView):
+    @extend_schema(
+        operation_id="set_project_member",
+        request=MemberIn,
+        responses=MemberOut,
+        summary="Give somebody a role in a project",
+    )
+    def put(self, request: Request, team: str, project: str, username: str) -> Response:
+        found, asked = get_project_by_path(self.actor, team, project), self.body(MemberIn)
+        member = memberships.set_project_member(self.actor, found, username, Role(asked["role"]))
+        return Response(MemberOut(member).data)
+
+    @extend_schema(
+        operation_id="remove_project_member",
+        request=None,
+        responses={204: OpenApiResponse(description="Only their role in the team counts now.")},
+        summary="Take somebody's role in a project away",
+    )
+    def delete(self, request: Request, team: str, project: str, username: str) -> Response:
+        found = get_project_by_path(self.actor, team, project)
+        memberships.remove_project_member(self.actor, found, username)
+        return Response(status=204)
+
+
+class Invitations(ApiView):
+    @extend_schema(
+        operation_id="list_invitations",
+        responses=page_of(InvitationOut),
+        parameters=[PageQuery],
+        summary="Invitations that can still be accepted",
+    )
+    def get(self, request: Request, team: str) -> Response:
+        found = invitations.list_invitations(self.actor, queries.get_team(self.actor, team))
+        return self.page(self.query(PageQuery), found, InvitationOut)
+
+    @extend_schema(
+        operation_id="invite",
+        request=InvitationIn,
+        responses={201: MadeInvitationOut},
+        summary="Invite somebody by link or mail",
+    )
+    def post(self, request: Request, team: str) -> Response:
+        found, asked = queries.get_team(self.actor, team), self.body(InvitationIn)
+        project = get_project_by_path(self.actor, team, asked["project"]) if asked["project"] else None
+        made, secret = invitations.invite(
+            self.actor,
+            found,
+            Role(asked["role"]),
+            project=project,
+            email=asked["email"] or "",
+            days=asked["days"],
+        )
+        link = letters.link_of(request, secret)
+        letters.send_invitation(made, link)
+        answer = {**InvitationOut(made).data, "link": link}
+        return Response(answer, status=201)
+
+
+class InvitationDetail(ApiView):
+    @extend_schema(
+        operation_id="withdraw_invitation",
+        request=None,
+        responses={204: OpenApiResponse(description="Its link opens nothing any more.")},
+        summary="Withdraw an invitation",
+    )
+    def delete(self, request: Request, team: str, invitation: str) -> Response:
+        found = queries.get_team(self.actor, team)
+        invitations.withdraw(self.actor, invitations.get_invitation(self.actor, found, invitation))
+        return Response(status=204)
+
+
+class Accept(ApiView):
+    @extend_schema(
+        operation_id="accept_invitation", request=AcceptIn, responses=TeamOut, summary="Accept an invitation"
+    )
+    def post(self, request: Request) -> Response:
+        found = invitations.open_invitation(self.body(AcceptIn)["secret"])
+        invitations.accept(self.actor, found)
+        return Response(TeamOut(found.team).data)
+
+
+class ProjectTokens(ApiView):
+    @extend_schema(
+        operation_id="list_project_tokens",
+        responses=TOKEN_PAGE,
+        parameters=[PageQuery],
+        summary="Robots of a project, and tokens bound to it",
+    )
+    def get(self, request: Request, team: str, project: str) -> Response:
+        found = queries.list_project_tokens(self.actor, get_project_by_path(self.actor, team, project))
+        return self.page(self.query(PageQuery), found, TokenOut)
+
+
+class Introspect(ApiView):
+    @extend_schema(
+        operation_id="introspect_token",
+        request=IntrospectIn,
+        responses=IntrospectionOut,
+        summary="What the request's token, or another of mine, may do (as in RFC 7662)",
+    )
+    def post(self, request: Request) -> Response:
+        return Response(services.introspect(self.actor, self.body(IntrospectIn)["token"]))
+
+
 class Tokens(ApiView):
     @extend_schema(
         operation_id="list_tokens",
-        responses=page_of(TokenOut),
+        responses=TOKEN_PAGE,
         parameters=[PageQuery],
         summary="My tokens, newest first",
     )
@@ -185,7 +445,12 @@ class Tokens(ApiView):
         if asked["project"]:
             project = get_project_by_path(self.actor, *asked["project"].split("/"))
         token, text = services.issue_token(
-            self.actor, asked["name"], scopes=asked["scopes"], project=project, expires_at=asked["expires_at"]
+            self.actor,
+            asked["name"],
+            scopes=asked["scopes"],
+            project=project,
+            expires_at=asked["expires_at"],
+            robot=asked["robot"],
         )
         answer = {**TokenOut(token).data, "token": text}
         return Response(answer, status=201, headers={"Location": f"/api/v1/tokens/{token.hex}"})

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from rest_framework import authentication
 from rest_framework.request import Request
 
-from slipway.accounts.actors import Actor
+from slipway.accounts.actors import Actor, Robot
 from slipway.accounts.models import User
 from slipway.accounts.services import authenticate_token
 from slipway.errors import CHALLENGE, CSRF_FIX, CsrfFailed
@@ -17,14 +17,12 @@ from slipway.errors import CHALLENGE, CSRF_FIX, CsrfFailed
 class TokenAuthentication(authentication.BaseAuthentication):
     """``Authorization: Bearer slp_…``; other schemes are not ours and count as no credentials."""
 
-    def authenticate(self, request: Request) -> tuple[User, Actor] | None:
+    def authenticate(self, request: Request) -> tuple[User | Robot, Actor] | None:
         scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         actor = authenticate_token(text.strip(), origin=origin_of(request))
-        if actor.user is None:
-            raise AssertionError("a token belongs to a user")
-        return actor.user, actor
+        return actor.user or Robot(actor.label), actor
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE

@@ -128,6 +128,7 @@ def accept(actor: Actor, invitation: Invitation) -> None:
 
 
 def _join(actor: Actor, invitation: Invitation) -> None:
+    member: Membership | ProjectMembership
     if invitation.project_id is None:
         member, made = Membership.objects.select_for_update().get_or_create(
             team_id=invitation.team_id, user=actor.user, defaults={"role": invitation.role}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -116,6 +116,8 @@ def issue_token(
             raise InvalidRequest("A robot belongs to a project.", field="project")
         require(actor, Action.MANAGE, project)
         owner = None
+    elif actor.is_robot:
+        raise NotAllowed("A robot makes no personal tokens.")
     elif owner is None:
         raise InvalidRequest("A token belongs to a user.", field="user")
     wanted = _token_scopes(scopes)
@@ -201,7 +203,11 @@ def authenticate_token(text: str, *, origin: str = "", now: datetime | None = No
     now = now or timezone.now()
     token = Token.objects.select_related("user", "project__team").filter(prefix=credential.prefix).first()
     # The digest is compared before anything else is told about the token.
-    if token is None or token.digest != credential.digest or (token.user is not None and not token.user.is_active):
+    if (
+        token is None
+        or token.digest != credential.digest
+        or (token.user is not None and not token.user.is_active)
+    ):
         raise InvalidToken("This token is unknown here.")
     if token.revoked_at is not None:
         raise RevokedToken(f"The token {token.name!r} was revoked at {token.revoked_at:%Y-%m-%d %H:%M} UTC.")
@@ -213,3 +219,35 @@ def authenticate_token(text: str, *, origin: str = "", now: datetime | None = No
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_STEP)
         Token.objects.filter(stale, pk=token.pk).update(last_used_at=now)
     return Actor(user=token.user, token=token, origin=origin)
+
+
+def introspect(actor: Actor, text: str | None = None) -> dict[str, Any]:
+    """What the actor's own token, or another of theirs given as ``text``, may do; after RFC 7662.
+
+    Unknown, expired, revoked and other people's tokens are all just not active.
+    """
+    token = actor.token
+    if text is not None:
+        try:
+            found = authenticate_token(text).token
+        except (InvalidToken, ExpiredToken, RevokedToken):
+            return {"active": False}
+        mine = found is not None and actor.user is not None and found.user_id == actor.user.pk
+        token = found if found is not None and (mine or found == actor.token) else None
+    if token is None:
+        return {"active": False}
+    answer: dict[str, Any] = {
+        "active": True,
+        "scope": " ".join(token.scopes),
+        "token_type": "Bearer",
+        "sub": token.user.hex if token.user else token.hex,
+        "iat": int(token.created_at.timestamp()),
+        "robot": token.is_robot,
+    }
+    if token.user is not None:
+        answer["username"] = token.user.username
+    if token.expires_at is not None:
+        answer["exp"] = int(token.expires_at.timestamp())
+    if token.project is not None:
+        answer["project"] = token.project.path
+    return answer

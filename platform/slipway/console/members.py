@@ -9,10 +9,11 @@ from typing import Concatenate, ParamSpec
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.authentication import origin_of
-from slipway.accounts.errors import NotAllowed, NotFound
+from slipway.accounts.errors import MfaRequired, NotAllowed, NotFound
 from slipway.accounts.models import User
 
 P = ParamSpec("P")
@@ -35,6 +36,8 @@ def member_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
             return page(request, actor_of(request), *args, **kwargs)
         except NotFound as error:
             raise Http404(error.message) from error
+        except MfaRequired:
+            return render(request, "account/factor_needed.html", status=403)
         except NotAllowed as error:
             raise PermissionDenied(error.message) from error
 

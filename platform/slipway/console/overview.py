@@ -166,7 +166,7 @@ _PHRASES = {
 
 def activity(actor: Actor) -> list[Happening]:
     """The last entries of the actor's teams, and what they did themselves."""
-    mine = Q(team_id__in=list(actor.roles)) | Q(user=actor.user)
+    mine = Q(team_id__in=set(actor.roles) - actor.locked_teams) | Q(user=actor.user)
     entries: QuerySet[Entry] = Entry.objects.all() if actor.is_administrator else Entry.objects.filter(mine)
     found = list(entries.order_by("-seq")[:ACTIVITY_MAX])
     projects = {

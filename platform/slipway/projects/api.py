@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from slipway import deletion
 from slipway.accounts.queries import get_team
 from slipway.projects import queries, services
 from slipway.projects.models import Project
@@ -40,6 +41,19 @@ class ProjectIn(StrictSerializer):
     team = serializers.CharField(max_length=60)
     slug = serializers.CharField(max_length=60, help_text="2 to 30 lower-case letters, digits, hyphens.")
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
+
+
+class ConfirmQuery(StrictSerializer):
+    confirm = serializers.CharField(max_length=120, help_text="team/project, to be sure.")
+
+
+class LossesOut(serializers.Serializer):
+    containers = serializers.IntegerField()
+    images = serializers.IntegerField()
+    active_jobs = serializers.IntegerField()
+    image_bytes = serializers.IntegerField()
+    past_containers = serializers.IntegerField(help_text="Removed ones, whose logs can still be read.")
+    tokens = serializers.IntegerField()
 
 
 class ProjectsQuery(PageQuery):
@@ -77,3 +91,34 @@ class ProjectDetail(ApiView):
     @extend_schema(operation_id="get_project", responses=ProjectOut, summary="One project")
     def get(self, request: Request, team: str, project: str) -> Response:
         return Response(ProjectOut(queries.get_project_by_path(self.actor, team, project)).data)
+
+    @extend_schema(
+        operation_id="delete_project",
+        request=None,
+        parameters=[ConfirmQuery],
+        responses={204: OpenApiResponse(description="It is gone.")},
+        summary="Delete a project that holds nothing on a node any more",
+    )
+    def delete(self, request: Request, team: str, project: str) -> Response:
+        found = queries.get_project_by_path(self.actor, team, project)
+        deletion.delete_project(self.actor, found, self.query(ConfirmQuery)["confirm"])
+        return Response(status=204)
+
+
+class Clear(ApiView):
+    @extend_schema(
+        operation_id="list_losses", responses=LossesOut, summary="What a deletion would take along"
+    )
+    def get(self, request: Request, team: str, project: str) -> Response:
+        found = queries.get_project_by_path(self.actor, team, project)
+        return Response(LossesOut(deletion.list_losses(self.actor, found)).data)
+
+    @extend_schema(
+        operation_id="clear_project",
+        request=None,
+        responses={202: LossesOut},
+        summary="Remove all containers, and images that none is made from",
+    )
+    def post(self, request: Request, team: str, project: str) -> Response:
+        found = queries.get_project_by_path(self.actor, team, project)
+        return Response(LossesOut(deletion.clear_project(self.actor, found)).data, status=202)

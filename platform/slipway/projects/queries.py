@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
-from slipway.accounts.models import Team
+from slipway.accounts.models import Membership, ProjectMembership, Team
 from slipway.accounts.policy import Action, require
 from slipway.ids import parse_id
 from slipway.projects.models import Project
 
 
 def list_projects(actor: Actor, team: Team | None = None) -> QuerySet[Project]:
-    """Projects of the actor's teams; administrators see all, a project's token only that one."""
+    """Projects of the actor's teams, and those where they have a role; a project's token sees only that one.
+
+    Administrators see all. Teams that wait for the actor's second factor show none.
+    """
     projects = Project.objects.select_related("team", "node")
-    if not actor.is_administrator:
-        projects = projects.filter(team__memberships__user=actor.user)
+    if not actor.is_administrator and not actor.is_robot:
+        of_teams = Membership.objects.filter(user=actor.user).values("team")
+        own_role = ProjectMembership.objects.filter(user=actor.user).values("project")
+        projects = projects.filter(Q(team__in=of_teams) | Q(pk__in=own_role))
+        projects = projects.exclude(team__in=actor.locked_teams)
     if actor.token is not None and actor.token.project_id is not None:
         projects = projects.filter(pk=actor.token.project_id)
     if team is not None:

@@ -7,7 +7,7 @@ from django.db.models import Max
 
 from slipway.accounts.actors import OPERATOR, Actor
 from slipway.accounts.errors import NameTaken
-from slipway.accounts.models import Team
+from slipway.accounts.models import RetiredProject, Team
 from slipway.accounts.policy import Action, require
 from slipway.accounts.services import create_team
 from slipway.accounts.slugs import parse_slug
@@ -42,8 +42,8 @@ def create_project(actor: Actor, team: Team, slug: str, name: str = "", *, libra
 
 def _next_index() -> int:
     """Indexes are not used twice: files of a dead project may still carry its range."""
-    highest = Project.objects.aggregate(highest=Max("index"))["highest"]
-    index = 0 if highest is None else int(highest) + 1
+    highest = (kind.objects.aggregate(highest=Max("index"))["highest"] for kind in (Project, RetiredProject))
+    index = max(-1 if each is None else int(each) for each in highest) + 1
     if index >= project_capacity():
         raise AddressPlanFull(
             f"All {project_capacity()} project networks are in use. Widen SLIPWAY_SUBNETS.",

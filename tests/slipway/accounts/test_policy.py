@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.accounts import queries, services
+from slipway.accounts import memberships, queries, services
 from slipway.accounts.actors import OPERATOR, Actor
 from slipway.accounts.errors import InvalidName, InvalidRequest, NameTaken, NotAllowed, NotFound
 from slipway.accounts.models import Membership, Role
@@ -91,29 +91,29 @@ def test_maintainers_set_developers_but_no_owners() -> None:
     team = make_team()
     owner, maintainer = make_actor(team, Role.OWNER), make_actor(team, Role.MAINTAINER)
     newcomer = make_actor(username="newcomer")
-    services.set_member(maintainer, team, "newcomer", Role.DEVELOPER)
+    memberships.set_member(maintainer, team, "newcomer", Role.DEVELOPER)
     assert newcomer.fresh().roles == {team.id: Role.DEVELOPER}
     with pytest.raises(NotAllowed):
-        services.set_member(maintainer, team, "newcomer", Role.OWNER)
+        memberships.set_member(maintainer, team, "newcomer", Role.OWNER)
     with pytest.raises(NotAllowed):
-        services.set_member(maintainer, team, owner.user.username, Role.VIEWER)
-    services.set_member(owner, team, "newcomer", Role.OWNER)
+        memberships.set_member(maintainer, team, owner.user.username, Role.VIEWER)
+    memberships.set_member(owner, team, "newcomer", Role.OWNER)
 
 
 def test_the_last_owner_stays() -> None:
     team = make_team()
     owner = make_actor(team, Role.OWNER)
     with pytest.raises(InvalidRequest, match="needs an owner"):
-        services.remove_member(owner, team, owner.user.username)
+        memberships.remove_member(owner, team, owner.user.username)
     with pytest.raises(InvalidRequest, match="needs an owner"):
-        services.set_member(owner, team, owner.user.username, Role.VIEWER)
+        memberships.set_member(owner, team, owner.user.username, Role.VIEWER)
     assert Membership.objects.get(team=team).role == Role.OWNER
 
 
 def test_anybody_may_leave() -> None:
     team = make_team()
     viewer = make_actor(team, Role.VIEWER)
-    services.remove_member(viewer, team, viewer.user.username)
+    memberships.remove_member(viewer, team, viewer.user.username)
     assert not Membership.objects.filter(team=team).exists()
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.urls import get_resolver
 
-from slipway.accounts.models import Token
-from tests.factories import make_container, make_image, make_job
+from slipway.accounts import invitations
+from slipway.accounts.actors import Actor
+from slipway.accounts.models import Membership, ProjectMembership, Role, Token
+from tests.factories import make_container, make_image, make_job, make_user
 from tests.slipway.api.conftest import People, Rest
 
 PROBLEM = {"type", "title", "status", "detail", "code", "instance", "request_id", "facts"}
@@ -29,6 +31,9 @@ class Route:
     def ask(self, rest: Rest) -> Any:
         if self.method == "GET":
             return rest.get(self.path)
+        if self.method in ("PUT", "PATCH"):
+            put = rest.client.put if self.method == "PUT" else rest.client.patch
+            return put(self.path, self.body, content_type="application/json")
         return rest.post(self.path, self.body) if self.method == "POST" else rest.delete(self.path)
 
 
@@ -38,6 +43,11 @@ def routes(people: People) -> list[Route]:
     image = make_image(project)
     container = make_container(project, image=image)
     job = make_job(project)
+    newcomer, leaver = make_user(), make_user()
+    Membership.objects.create(team=project.team, user=leaver, role=Role.VIEWER)
+    ProjectMembership.objects.create(project=project, user=leaver, role=Role.VIEWER)
+    owner = Membership.objects.get(team=project.team, role=Role.OWNER).user
+    invitation, _ = invitations.invite(Actor(user=owner), project.team, Role.VIEWER)
     token = Token.objects.filter(user__memberships__team=project.team).first()
     assert token is not None
     base, at = people.path, f"{people.path}/containers/{container.name}"
@@ -47,7 +57,19 @@ def routes(people: People) -> list[Route]:
         Route("teams", "GET", "/api/v1/teams", of_project=False),
         Route("teams", "POST", "/api/v1/teams", {"slug": "fresh-team"}, "admin", of_project=False),
         Route("team", "GET", team),
+        Route("team", "PATCH", team, {"name": "Renamed"}, "admin"),
         Route("members", "GET", f"{team}/members"),
+        Route("member", "PUT", f"{team}/members/{newcomer.username}", {"role": "viewer"}, "admin"),
+        Route("invitations", "GET", f"{team}/invitations", None, "admin"),
+        Route("invitations", "POST", f"{team}/invitations", {"role": "viewer"}, "admin"),
+        Route("invitation", "DELETE", f"{team}/invitations/{invitation.hex}", None, "admin"),
+        Route("token-introspect", "POST", "/api/v1/tokens/introspect", None, of_project=False),
+        Route("project-members", "GET", f"{base}/members"),
+        Route("project-member", "PUT", f"{base}/members/{newcomer.username}", {"role": "viewer"}, "admin"),
+        Route("project-member", "DELETE", f"{base}/members/{leaver.username}", None, "admin"),
+        Route("member", "DELETE", f"{team}/members/{leaver.username}", None, "admin"),
+        Route("project-tokens", "GET", f"{base}/tokens", None, "admin"),
+        Route("project-clear", "GET", f"{base}/clear", None, "admin"),
         Route("sessions", "GET", "/api/v1/sessions", of_project=False),
         Route("tokens", "GET", "/api/v1/tokens", of_project=False),
         Route("tokens", "POST", "/api/v1/tokens", {"name": "x"}, "admin", of_project=False),
@@ -78,8 +100,17 @@ def everything(people: People) -> list[Route]:
 
 
 def test_the_list_of_routes_is_complete(everything: list[Route]) -> None:
-    """What waits or streams is asked in test_waiting, test_logs and test_imports."""
-    elsewhere = {"session", "container-wait", "container-logs", "node", "schema", "docs"}
+    """What waits or streams is asked in test_waiting, test_logs and test_imports, the rest in test_teams."""
+    elsewhere = {
+        "session",
+        "team-owner",
+        "invitation-accept",
+        "container-wait",
+        "container-logs",
+        "node",
+        "schema",
+        "docs",
+    }
     resolver = get_resolver().namespace_dict["api"][1]
     named = {name for name in resolver.reverse_dict if isinstance(name, str)}
     assert named == {route.name for route in everything} | elsewhere

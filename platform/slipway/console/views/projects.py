@@ -98,6 +98,8 @@ def _around(request: HttpRequest, actor: Actor, project: Project) -> dict[str, A
     path = f"/projects/{project.path}/containers"
     return {
         "members": list_members(actor, project.team)[:20] if sees_team else [],
+        "sees_team": sees_team,
+        "may_manage": can(actor, Action.MANAGE, project),
         "images": list_images(actor, project)[:5],
         "calls": curls(
             request,
