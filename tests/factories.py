@@ -118,7 +118,8 @@ def make_container(project: Project | None = None, **fields: Any) -> Container:
 
 def make_job(project: Project | None = None, **fields: Any) -> Job:
     project = project or make_project()
-    job = Job(project=project, node=make_node(), kind=JobKind.BAKE_IMAGE, subject="busybox:latest", **fields)
+    values = {"kind": JobKind.BAKE_IMAGE, "subject": "busybox:latest", "admitted_at": timezone.now()}
+    job = Job(project=project, node=make_node(), **(values | fields))
     job.command = encode(BakeImage(job.hex, project.hex, "busybox", "busybox", "latest"))
     job.save()
     return job

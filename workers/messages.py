@@ -159,6 +159,13 @@ class RemoveImage:
     image_id: str
 
 
+@dataclass(frozen=True)
+class CancelJob:
+    """End job now, whether it waits, runs or has not come yet; answered by the event of its end."""
+
+    job: str
+
+
 # --------------------------------------------------------------------------- events (up)
 
 
@@ -206,6 +213,13 @@ class ContainerRemoved:
 
 
 @dataclass(frozen=True)
+class LogsDropped:
+    """Nothing of a removed container is left on the node."""
+
+    container: str
+
+
+@dataclass(frozen=True)
 class JobStarted:
     job: str
 
@@ -229,6 +243,11 @@ class JobSucceeded:
 class JobFailed:
     job: str
     cause: Failure
+
+
+@dataclass(frozen=True)
+class JobCancelled:
+    job: str
 
 
 @dataclass(frozen=True)
@@ -259,16 +278,27 @@ class Inventory:
     containers: tuple[ContainerFacts, ...]
 
 
-Command = RunContainer | StopContainer | RemoveContainer | DropLogs | ImportImage | BakeImage | RemoveImage
+Command = (
+    RunContainer
+    | StopContainer
+    | RemoveContainer
+    | DropLogs
+    | ImportImage
+    | BakeImage
+    | RemoveImage
+    | CancelJob
+)
 Event = (
     ContainerStarted
     | ContainerExited
     | ContainerFailed
     | ContainerRemoved
+    | LogsDropped
     | JobStarted
     | JobProgressed
     | JobSucceeded
     | JobFailed
+    | JobCancelled
     | ImageImported
     | ImageRemoved
     | Inventory

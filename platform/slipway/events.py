@@ -6,7 +6,7 @@ has committed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import singledispatch
@@ -16,13 +16,16 @@ import structlog
 from slipway import dispatch
 from slipway.catalog.models import Image, ImageLayer, Reference
 from slipway.containers import facts
+from slipway.containers.claims import KIND as CONTAINER
+from slipway.containers.claims import claims
 from slipway.containers.models import ALIVE, Container
 from slipway.hints import Hint, container_hints, project_hint
 from slipway.ids import parse_id
-from slipway.jobs.models import ACTIVE, Job, JobKind, JobState
-from slipway.jobs.services import RESEND_RUNNING_AFTER
+from slipway.jobs import progress
+from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
-from slipway.projects.models import Project
+from slipway.projects import ledger
+from slipway.projects.models import Project, Resource
 from workers.errors import InvalidReference
 from workers.messages import (
     ContainerExited,
@@ -33,14 +36,14 @@ from workers.messages import (
     ImageImported,
     ImageRemoved,
     Inventory,
+    JobCancelled,
     JobFailed,
     JobProgressed,
     JobStarted,
     JobSucceeded,
     LayerFacts,
+    LogsDropped,
     RemoveContainer,
-    RemoveImage,
-    decode_command,
 )
 from workers.oci import reference as oci
 
@@ -48,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 Hints = tuple[Hint, ...]
 PROGRESS_LENGTH = 500
+IMAGE = "image"
+"""The holder of an image's bytes in the ledger."""
 
 
 def apply(event: Event, node: Node, at: datetime) -> Hints:
@@ -84,8 +89,18 @@ def _write(row: Container, columns: facts.Columns | None) -> Hints:
         return ()
     # No save(): the columns of intent may be changing under us.
     Container.objects.filter(pk=row.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(row, name, value)
+    ledger.settle(row.project_id, CONTAINER, row.id, claims(row))
     word = "removed" if "removed_at" in columns else "state"
     return container_hints(row.id, row.project_id.hex, word)
+
+
+@_apply.register
+def _logs_dropped(event: LogsDropped, node: Node, at: datetime) -> Hints:
+    gone = Container.objects.filter(pk=event.container, node=node, removed_at__isnull=False)
+    gone.filter(logs_dropped_at=None).update(logs_dropped_at=at)
+    return ()
 
 
 @_apply.register
@@ -115,55 +130,52 @@ def _remove_again(node: Node, held: list[str]) -> None:
 
 @_apply.register
 def _job_started(event: JobStarted, node: Node, at: datetime) -> Hints:
-    return _job(
-        event.job,
-        node,
-        (JobState.QUEUED,),
-        state=JobState.RUNNING,
-        started_at=at,
-        resend_at=_silent_until(at),
-    )
+    row = _job(event.job, node)
+    return _told(row) if row is not None and progress.begin(row, at) else ()
 
 
 @_apply.register
 def _job_progressed(event: JobProgressed, node: Node, at: datetime) -> Hints:
-    return _job(
-        event.job,
-        node,
-        ACTIVE,
-        detail=event.detail[:PROGRESS_LENGTH],
-        done=event.done,
-        total=event.total,
-        resend_at=_silent_until(at),
-    )
+    row = _job(event.job, node)
+    if row is None:
+        return ()
+    detail = event.detail[:PROGRESS_LENGTH]
+    is_new = (row.detail, row.done, row.total) != (detail, event.done, event.total)
+    known = progress.go_on(row, detail=detail, done=event.done, total=event.total)
+    return _told(row) if known and is_new else ()
 
 
 @_apply.register
 def _job_succeeded(event: JobSucceeded, node: Node, at: datetime) -> Hints:
-    return _job(event.job, node, ACTIVE, state=JobState.SUCCEEDED, ended_at=at, resend_at=None)
+    return _ended(event.job, node, JobState.SUCCEEDED, at)
 
 
 @_apply.register
 def _job_failed(event: JobFailed, node: Node, at: datetime) -> Hints:
-    cause = asdict(event.cause)
-    _restore_withdrawn(event.job)
-    return _job(event.job, node, ACTIVE, state=JobState.FAILED, ended_at=at, cause=cause, resend_at=None)
+    return _ended(event.job, node, JobState.FAILED, at, asdict(event.cause))
 
 
-def _job(job_id: str, node: Node, states: Collection[str], **columns: object) -> Hints:
-    key = parse_id(job_id)
-    row = Job.objects.filter(pk=key, node=node).only("project_id", "state").first() if key else None
+@_apply.register
+def _job_cancelled(event: JobCancelled, node: Node, at: datetime) -> Hints:
+    return _ended(event.job, node, JobState.CANCELLED, at)
+
+
+def _ended(
+    job_id: str, node: Node, state: JobState, at: datetime, cause: dict[str, object] | None = None
+) -> Hints:
+    row = _job(job_id, node)
+    return _told(row) if row is not None and progress.end(row, state, at, cause) else ()
+
+
+def _job(job_id: str, node: Node) -> Job | None:
+    row = progress.find(job_id, node)
     if row is None:
         log.warning("event_of_unknown_job", job=job_id)
-        return ()
-    if row.state not in states:
-        return ()
-    Job.objects.filter(pk=row.pk).update(**columns)
+    return row
+
+
+def _told(row: Job) -> Hints:
     return (project_hint(row.project_id.hex, "jobs"),)
-
-
-def _silent_until(at: datetime) -> datetime:
-    return at + RESEND_RUNNING_AFTER
 
 
 # --------------------------------------------------------------------------- images
@@ -187,6 +199,7 @@ def _image_imported(event: ImageImported, node: Node, at: datetime) -> Hints:
     )
     if created:
         _write_layers(image, event.layers)
+    ledger.settle(project.pk, IMAGE, image.hex, {Resource.DISK.value: image.size})
     for text in event.references:
         _point(project, image, text, at)
     return (project_hint(project.hex, "images"),)
@@ -225,18 +238,10 @@ def _image_removed(event: ImageRemoved, node: Node, at: datetime) -> Hints:
     project = _project(event.scope, node)
     if project is None:
         return ()
-    Image.objects.filter(project=project, image_id=event.image_id).delete()
+    for image in Image.objects.filter(project=project, image_id=event.image_id):
+        ledger.release(IMAGE, image.hex)
+        image.delete()
     return (project_hint(project.hex, "images"),)
-
-
-def _restore_withdrawn(job_id: str) -> None:
-    """A removal that failed leaves the image usable by its id."""
-    key = parse_id(job_id)
-    job = Job.objects.filter(pk=key, kind=JobKind.REMOVE_IMAGE, state__in=ACTIVE).first() if key else None
-    if job is not None:
-        command = decode_command(job.command)
-        if isinstance(command, RemoveImage):
-            Image.objects.filter(project=job.project_id, image_id=command.image_id).update(withdrawn=False)
 
 
 def _project(scope: str, node: Node) -> Project | None:

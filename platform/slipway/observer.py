@@ -98,7 +98,8 @@ def apply_batch(node_id: UUID, entries: Iterable[Entry]) -> Applied:
     collected: list[hints.Hint] = []
     gap: int | None = None
     with transaction.atomic():
-        node = Node.objects.select_for_update().get(pk=node_id)
+        # Not the key: whoever makes rows that refer to the node need not wait for a batch.
+        node = Node.objects.select_for_update(no_key=True).get(pk=node_id)
         epoch, seq = node.epoch, node.applied_seq
         for entry in entries:
             if entry.epoch != epoch:

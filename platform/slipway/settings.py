@@ -25,6 +25,7 @@ SLIPWAY_UID_BASE = environment.integer("SLIPWAY_UID_BASE", 1_000_000, low=65_536
 SLIPWAY_SUBNETS = environment.network("SLIPWAY_SUBNETS", "10.87.0.0/16")
 SLIPWAY_PORT = environment.integer("SLIPWAY_PORT", 8000, low=1, high=65_535)
 SLIPWAY_TLS = environment.switch("SLIPWAY_TLS")
+SLIPWAY_LOG_RETENTION_DAYS = environment.integer("SLIPWAY_LOG_RETENTION_DAYS", 14, low=0, high=36_500)
 SLIPWAY_PLATFORM_DATA = SLIPWAY_DATA / "platform"
 SLIPWAY_KEYS = SLIPWAY_PLATFORM_DATA / "keys"
 SLIPWAY_SECRET_KEY_FILE = environment.path("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_KEYS / "django")
@@ -284,6 +285,8 @@ SPECTACULAR_SETTINGS = {
         "ContainerState": "slipway.containers.models.State",
         "JobState": "slipway.jobs.models.JobState",
         "JobKind": "slipway.jobs.models.JobKind",
+        "Resource": "slipway.projects.models.Resource",
+        "QuotaRequestState": "slipway.projects.models.RequestState",
         "Role": "slipway.accounts.models.Role",
         "TokenScope": "slipway.accounts.models.TokenScope",
         "WaitCondition": "slipway.containers.waiting.Condition",

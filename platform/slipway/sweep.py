@@ -13,22 +13,32 @@ import structlog
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from slipway import dispatch
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
+from slipway.drift import reconcile
+from slipway.jobs import progress
 from slipway.jobs import services as jobs
-from slipway.jobs.models import ACTIVE, Job
+from slipway.jobs.idempotency import forget_old
+from slipway.jobs.models import ACTIVE, Job, JobState
+from slipway.nodes.models import Node
+from slipway.projects.models import Project
 from workers import crash
 from workers.errors import BadCommand
-from workers.messages import decode_command
+from workers.messages import CancelJob, DropLogs, decode_command
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5.0
 SESSIONS_SECONDS = 3600.0
+LOGS_SECONDS = 60.0
+RECONCILE_SECONDS = 6 * 3600.0
+GIVE_UP_AFTER = timedelta(minutes=10)
+"""A lease that ended so long ago is lost: until then the job was sent again several times."""
+DROP_AGAIN = timedelta(hours=1)
 CLOCK_JUMP = timedelta(seconds=30)
 """Less is what clocks are corrected by, and what a slow database takes."""
 ROWS = 200
@@ -63,9 +73,9 @@ def resend_containers(now: datetime) -> int:
 
 
 def resend_jobs(now: datetime) -> int:
-    """Send again the jobs that wait or have been silent for too long. How many were sent."""
+    """Send again the jobs, or the wishes to cancel them, that no event has answered. How many were sent."""
     due = (
-        Job.objects.filter(resend_at__lte=now, state__in=ACTIVE)
+        Job.objects.filter(resend_at__lte=now, state__in=ACTIVE, admitted_at__isnull=False)
         .select_related("node")
         .order_by("resend_at")[:ROWS]
     )
@@ -73,7 +83,8 @@ def resend_jobs(now: datetime) -> int:
     for row in due:
         if not row.node.is_live(now):
             continue
-        wait = _patience(jobs.RESEND_AFTER, row.sends)
+        first = jobs.CANCEL_AGAIN if row.cancel_requested_at else jobs.RESEND_AFTER
+        wait = _patience(first, row.sends)
         changed = Job.objects.filter(pk=row.pk, resend_at=row.resend_at, state=row.state).update(
             resend_at=now + wait, sends=row.sends + 1
         )
@@ -83,7 +94,46 @@ def resend_jobs(now: datetime) -> int:
     return sent
 
 
+def give_up_jobs(now: datetime) -> int:
+    """Fail the jobs whose lease ended long ago although their node lives and all it told is applied."""
+    silent = Job.objects.filter(state=JobState.RUNNING, lease_until__lt=now - GIVE_UP_AFTER)
+    lost = 0
+    for row in silent.select_related("node")[:ROWS]:
+        if row.node.is_live(now) and _is_caught_up(row.node):
+            lost += progress.give_up(row.pk, now)
+            # Should it be alive after all, it is not to end as if nobody had said so.
+            dispatch.send_now(CancelJob(row.hex), row.node)
+    return lost
+
+
+def _is_caught_up(node: Node) -> bool:
+    return int(node.facts.get("last_seq") or 0) <= node.applied_seq
+
+
+def admit_jobs(now: datetime) -> int:
+    """Let go what waits for quota and need not any more: a limit was raised, or nobody has told us."""
+    waiting = Job.objects.filter(state=JobState.QUEUED, admitted_at=None).order_by().values("project")
+    projects = Project.objects.filter(pk__in=waiting).select_related("team", "node")
+    return sum(jobs.admit_waiting(project) for project in projects[:ROWS])
+
+
+def drop_logs(now: datetime) -> int:
+    """Tell nodes to drop what containers removed long ago have logged, until they say it is gone."""
+    old = Container.objects.filter(
+        removed_at__lt=now - timedelta(days=settings.SLIPWAY_LOG_RETENTION_DAYS), logs_dropped_at=None
+    )
+    due = old.filter(Q(logs_drop_at=None) | Q(logs_drop_at__lte=now)).select_related("node")
+    sent = 0
+    for row in due.order_by("removed_at")[:ROWS]:
+        if row.node.is_live(now):
+            Container.objects.filter(pk=row.pk).update(logs_drop_at=now + DROP_AGAIN)
+            sent += dispatch.send_now(DropLogs(row.id), row.node)
+    return sent
+
+
 def _send_job(row: Job) -> bool:
+    if row.cancel_requested_at is not None:
+        return dispatch.send_now(CancelJob(row.hex), row.node)
     try:
         command = decode_command(row.command)
     except BadCommand as error:  # written by another version of us
@@ -106,6 +156,8 @@ def shift_deadlines(jump: timedelta) -> int:
     log.warning("clock_jumped", seconds=jump.total_seconds())
     wishes = Container.objects.filter(resend_at__isnull=False, removed_at=None)
     waiting = Job.objects.filter(resend_at__isnull=False, state__in=ACTIVE)
+    leased = Job.objects.filter(lease_until__isnull=False, state__in=ACTIVE)
+    leased.update(lease_until=F("lease_until") + jump)
     return sum(rows.update(resend_at=F("resend_at") + jump) for rows in (wishes, waiting))
 
 
@@ -155,7 +207,12 @@ class Schedule:
         self._tasks = [
             _Task(SWEEP_SECONDS, resend_containers),
             _Task(SWEEP_SECONDS, resend_jobs),
+            _Task(SWEEP_SECONDS, give_up_jobs),
+            _Task(SWEEP_SECONDS, admit_jobs),
+            _Task(LOGS_SECONDS, drop_logs),
+            _Task(RECONCILE_SECONDS, reconcile),
             _Task(SESSIONS_SECONDS, clear_sessions),
+            _Task(SESSIONS_SECONDS, forget_old),
         ]
 
     def run_due(self) -> None:

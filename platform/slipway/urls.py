@@ -14,6 +14,7 @@ from slipway.containers import log_api
 from slipway.jobs import api as jobs
 from slipway.nodes import api as nodes
 from slipway.projects import api as projects
+from slipway.projects import quota_api as quotas
 
 handler400 = "slipway.errors.bad_request"
 handler403 = "slipway.errors.forbidden"
@@ -50,6 +51,17 @@ api = [
     path(f"{PROJECT}/tokens", accounts.ProjectTokens.as_view(), name="project-tokens"),
     path(f"{PROJECT}/clear", projects.Clear.as_view(), name="project-clear"),
     path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),
+    path(f"{PROJECT}/jobs/<str:job>/cancel", jobs.Cancel.as_view(), name="job-cancel"),
+    path(f"{PROJECT}/jobs/<str:job>/retry", jobs.Retry.as_view(), name="job-retry"),
+    path("jobs", jobs.AllJobs.as_view(), name="all-jobs"),
+    path(f"{PROJECT}/usage", quotas.Usage.as_view(), name="usage"),
+    path(f"{PROJECT}/limits", quotas.ProjectLimits.as_view(), name="project-limits"),
+    path(f"{PROJECT}/quota-requests", quotas.ProjectRequests.as_view(), name="project-quota-requests"),
+    path("teams/<str:team>/limits", quotas.TeamLimits.as_view(), name="team-limits"),
+    path("quota-requests", quotas.Requests.as_view(), name="quota-requests"),
+    path("quota-requests/<str:quota_request>", quotas.RequestDetail.as_view(), name="quota-request"),
+    path("quota-requests/<str:quota_request>/approve", quotas.Approve.as_view(), name="quota-approve"),
+    path("quota-requests/<str:quota_request>/decline", quotas.Decline.as_view(), name="quota-decline"),
     path(f"{PROJECT}/images", catalog.Images.as_view(), name="images"),
     # A reference has slashes of its own.
     path(f"{PROJECT}/images/<path:image>", catalog.ImageDetail.as_view(), name="image"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from slipway.accounts.actors import Actor
 from slipway.errors import FieldError, InvalidFields
+from slipway.jobs.idempotency import HEADER, Answer, fingerprint, once, parse_key
 from slipway.pagination import DEFAULT_LIMIT, MAX_LIMIT, paginate
 
 
@@ -43,6 +44,25 @@ class PageQuery(StrictSerializer):
 class ApiView(APIView):
     """A view whose caller is ``self.actor``; anonymous callers never reach the handler."""
 
+    repeatable = False
+    """Whether POST heeds ``Idempotency-Key``. Its answer is kept for a day, so it must hold no secret."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.repeatable and request.method == "POST" and HEADER in request.headers:
+            handler = self.post  # type: ignore[attr-defined]  # a view that is repeatable has one
+            self.post = lambda request, **path: self._once(request, lambda: handler(request, **path))
+
+    def _once(self, request: Request, act: Callable[[], Response]) -> Response:
+        address = request.get_full_path().encode()
+        mark = fingerprint(b"POST", address, request._request.body)
+
+        def answer() -> Answer:
+            response = act()
+            return Answer(response.status_code, response.data, response.headers.get("Location", ""))
+
+        return answered(once(request.user, parse_key(request.headers[HEADER]), mark, answer))
+
     @property
     def actor(self) -> Actor:
         actor = self.request.auth
@@ -68,6 +88,14 @@ class ApiView(APIView):
         """The page of ``rows`` that ``asked`` (a validated ``PageQuery``) names."""
         page = paginate(self.request, rows, order, cursor=asked["cursor"], limit=asked["limit"])
         return Response({"items": kind(page.items, many=True).data, "next": page.next})
+
+
+def answered(answer: Answer) -> Response:
+    """The response to a request that came with an ``Idempotency-Key``."""
+    headers = {"Location": answer.location} if answer.location else {}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer.body, status=answer.status, headers=headers)
 
 
 def validated_query(kind: type[StrictSerializer], request: HttpRequest | Request) -> dict[str, Any]:

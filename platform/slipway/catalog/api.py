@@ -18,13 +18,15 @@ from slipway.catalog import queries, services
 from slipway.catalog.models import Image
 from slipway.catalog.uploads import hand_over, open_archive
 from slipway.jobs.api import JobOut
+from slipway.jobs.idempotency import HEADER, Answer, fingerprint, once, parse_key
 from slipway.jobs.models import Job
+from slipway.nodes.agent import Upload
 from slipway.nodes.models import Node
 from slipway.nodes.services import ensure_home
 from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
-from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, validated
+from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, answered, validated
 from workers.errors import NoSuchImage
 
 
@@ -134,9 +136,7 @@ class Images(AsyncApiView):
             asked = validated(ImportQuery, {**self._given(asked), **_single(archive.fields)})
             _check_name(asked)
         upload = await hand_over(archive, node)
-        job = await sync_to_async(self._queue)(found, upload.digest, asked)
-        location = f"/api/v1/projects/{found.path}/jobs/{job.hex}"
-        return Response(JobOut(job).data, status=202, headers={"Location": location})
+        return await sync_to_async(self._queue_once)(found, upload, asked)
 
     def _prepare(self, team: str, project: str, asked: dict[str, Any]) -> tuple[Project, Node]:
         """Everything that can be refused without the archive is refused before a byte of it flows."""
@@ -148,14 +148,29 @@ class Images(AsyncApiView):
     def _given(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in asked.items() if value}
 
-    def _queue(self, project: Project, upload: str, asked: dict[str, Any]) -> Job:
+    def _queue_once(self, project: Project, upload: Upload, asked: dict[str, Any]) -> Response:
+        """With an ``Idempotency-Key`` the same archive sent again is imported once."""
+
+        def act() -> Answer:
+            job = self._queue(project, upload, asked)
+            return Answer(202, JobOut(job).data, f"/api/v1/projects/{project.path}/jobs/{job.hex}")
+
+        request = self.request
+        if HEADER not in request.headers:
+            return answered(act())
+        parts = (request.get_full_path(), upload.digest, json.dumps(asked))
+        mark = fingerprint(b"POST", *(part.encode() for part in parts))
+        return answered(once(request.user, parse_key(request.headers[HEADER]), mark, act))
+
+    def _queue(self, project: Project, upload: Upload, asked: dict[str, Any]) -> Job:
         return services.import_image(
             self.actor,
             project,
-            upload,
+            upload.digest,
             repository=asked["name"],
             tag=asked["tag"],
             changes=asked["change"],
+            size=upload.size,
         )
 
 

@@ -14,7 +14,7 @@ from slipway.catalog.errors import ImageInUse, NoSuchRecipe
 from slipway.catalog.models import Image
 from slipway.jobs.models import Job, JobKind
 from slipway.jobs.services import new_job, queue_job
-from slipway.projects.models import Project
+from slipway.projects.models import Project, Resource
 from slipway.projects.queries import find_library
 from workers.errors import InvalidReference
 from workers.messages import BakeImage, ImportImage, RemoveImage
@@ -33,12 +33,14 @@ def import_image(
     repository: str | None = None,
     tag: str | None = None,
     changes: Sequence[str] = (),
+    size: int = 0,
 ) -> Job:
     """Import the archive the node's agent took as ``upload`` (its digest) into the project.
 
     ``repository`` and ``tag`` name a plain rootfs or replace the archive's names; ``changes`` are
-    Dockerfile lines for a plain rootfs. Raise ``NotFound``, ``NotAllowed``, ``InvalidDigest``,
-    ``InvalidReference``, ``NoNode``.
+    Dockerfile lines for a plain rootfs; ``size`` of the archive is held of the project's disk until the
+    image itself is counted. Raise ``NotFound``, ``NotAllowed``, ``InvalidDigest``,
+    ``InvalidReference``, ``QuotaExceeded``, ``NoNode``.
     """
     require(actor, Action.WRITE, project)
     digest = str(Digest.parse(upload))
@@ -57,7 +59,7 @@ def import_image(
         changes=tuple(changes),
     )
     with transaction.atomic():
-        queue_job(actor, project, job, command)
+        queue_job(actor, project, job, command, {Resource.DISK.value: size})
         record(actor, "image.import", project, subject=job.subject, upload=digest)
     return job
 

@@ -154,6 +154,8 @@ CONTAINER = OpenApiParameter("container", str, OpenApiParameter.PATH, descriptio
 
 
 class Containers(ApiView):
+    repeatable = True
+
     @extend_schema(
         operation_id="list_containers",
         responses=page_of(ContainerOut),
@@ -230,6 +232,8 @@ class ContainerDetail(OneContainer):
 
 
 class Start(OneContainer):
+    repeatable = True
+
     @extend_schema(
         operation_id="start_container",
         request=None,
@@ -243,6 +247,8 @@ class Start(OneContainer):
 
 
 class Stop(OneContainer):
+    repeatable = True
+
     @extend_schema(
         operation_id="stop_container",
         request=StopIn,

@@ -80,6 +80,10 @@ class Container(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
+    logs_drop_at = models.DateTimeField(null=True, blank=True)
+    """When the sweep next tells the node to drop the log of a removed container."""
+    logs_dropped_at = models.DateTimeField(null=True, blank=True)
+    """When the node had dropped it; None while it can be read."""
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -96,6 +100,11 @@ class Container(models.Model):
                 fields=["node", "observed"],
                 condition=models.Q(removed_at__isnull=True),
                 name="containers_of_node",
+            ),
+            models.Index(
+                fields=["removed_at"],
+                condition=models.Q(removed_at__isnull=False, logs_dropped_at=None),
+                name="containers_with_old_logs",
             ),
             models.Index(
                 fields=["resend_at"], condition=models.Q(resend_at__isnull=False), name="containers_resend"

@@ -14,6 +14,7 @@ from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.catalog.models import Image
 from slipway.catalog.queries import resolve
+from slipway.containers.claims import KIND, claims
 from slipway.containers.commands import command_for
 from slipway.containers.errors import Busy, Removed, StillRunning
 from slipway.containers.models import Container, State
@@ -23,6 +24,7 @@ from slipway.hints import publish_container
 from slipway.ids import new_container_id
 from slipway.nodes import agent
 from slipway.nodes.services import ensure_home
+from slipway.projects import ledger
 from slipway.projects.models import Project
 from workers.errors import InvalidSpec, NoSuchImage, NotRunning
 from workers.messages import ContainerSpec
@@ -35,8 +37,8 @@ def create_container(actor: Actor, project: Project, request: ContainerRequest) 
     """A container in state created; with ``request.start`` its start is on the way.
 
     Raise ``NotFound``, ``NotAllowed``, ``InvalidName``, ``NameTaken``, ``NoSuchImage``,
-    ``InvalidReference``, ``InvalidSpec``, ``EnvTooLarge``, ``LimitTooHigh``, ``NoNode``. After any of
-    them nothing was made.
+    ``InvalidReference``, ``InvalidSpec``, ``EnvTooLarge``, ``LimitTooHigh``, ``QuotaExceeded``,
+    ``NoNode``. After any of them nothing was made.
     """
     require(actor, Action.WRITE, project)
     check(request)
@@ -69,6 +71,7 @@ def _insert(actor: Actor, container: Container, *, start: bool) -> Container:
     container.created_by_name = actor.label
     if start:
         container.wish(State.RUNNING)
+    ledger.reserve(container.project, KIND, container.id, claims(container))
     container.save(force_insert=True)
     record(actor, "container.create", container, image=container.image_name, start=start)
     if start:
@@ -119,7 +122,8 @@ def _require_command(request: ContainerRequest, image: Image) -> None:
 def start(actor: Actor, container: Container) -> Container:
     """Wish the container running; nothing changes if it runs or is about to.
 
-    Raise ``NotFound``, ``NotAllowed``, ``Removed``, ``Busy`` while a stop is under way.
+    Raise ``NotFound``, ``NotAllowed``, ``Removed``, ``Busy`` while a stop is under way,
+    ``QuotaExceeded``.
     """
     with transaction.atomic():
         row = _locked(actor, container)
@@ -192,6 +196,8 @@ def _locked(actor: Actor, container: Container, *, removed_too: bool = False) ->
 
 def _wish(actor: Actor, row: Container, state: State, action: str) -> Container:
     row.wish(state)
+    if state == State.RUNNING:
+        ledger.reserve(row.project, KIND, row.id, claims(row))
     # Only the columns of intent: the observer may be writing the facts.
     row.save(
         update_fields=["desired", "desired_generation", "desired_run", "stop_timeout", "sends", "resend_at"]

@@ -8,11 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from slipway.accounts.errors import NotFound
-from slipway.jobs import queries
-from slipway.jobs.models import JobKind, JobState
+from slipway.jobs import queries, services
+from slipway.jobs.models import Job, JobKind, JobState
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
-from slipway.views import ApiView, PageQuery
+from slipway.views import ApiView, PageQuery, StrictSerializer
 
 
 class CauseOut(serializers.Serializer):
@@ -33,10 +33,24 @@ class JobOut(serializers.Serializer):
     done = serializers.IntegerField(help_text="Bytes; 0 where unknown, as `total`.")
     total = serializers.IntegerField()
     cause = CauseOut(allow_null=True, help_text="Why it failed.")
+    position = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        help_text="In its node's queue, 1 for the next; null once begun.",
+    )
+    waits_for = serializers.CharField(help_text="quota, node or slot while it is queued, else empty.")
+    cancelling = serializers.SerializerMethodField(help_text="Its end was asked for.")
+    lease_until = serializers.DateTimeField(
+        allow_null=True, help_text="A running job is heard of again before, or its worker may be gone."
+    )
+    retry_of = serializers.CharField(source="retry_of.hex", default=None, allow_null=True)
     created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
+
+    def get_cancelling(self, job: Job) -> bool:
+        return job.is_active and job.cancel_requested_at is not None
 
 
 class JobsQuery(PageQuery):
@@ -45,10 +59,25 @@ class JobsQuery(PageQuery):
     )
 
 
+JOB_PAGE = page_of(JobOut)
+
+
+class AllJobs(ApiView):
+    @extend_schema(
+        operation_id="list_all_jobs",
+        responses=JOB_PAGE,
+        parameters=[JobsQuery],
+        summary="Jobs of all my projects, newest first",
+    )
+    def get(self, request: Request) -> Response:
+        asked = self.query(JobsQuery)
+        return self.page(asked, queries.list_jobs(self.actor, active=asked["active"]), JobOut)
+
+
 class Jobs(ApiView):
     @extend_schema(
         operation_id="list_jobs",
-        responses=page_of(JobOut),
+        responses=JOB_PAGE,
         parameters=[JobsQuery],
         summary="Jobs, newest first",
     )
@@ -58,10 +87,53 @@ class Jobs(ApiView):
         return self.page(asked, queries.list_jobs(self.actor, found, active=asked["active"]), JobOut)
 
 
-class JobDetail(ApiView):
-    @extend_schema(operation_id="get_job", responses=JobOut, summary="One job")
-    def get(self, request: Request, team: str, project: str, job: str) -> Response:
+class OneJob(ApiView):
+    """Base of the views below a job's address."""
+
+    def found(self) -> Job:
+        """Raise ``NotFound``."""
+        team, project, job = (self.kwargs[name] for name in ("team", "project", "job"))
         found = queries.get_job(self.actor, job)
         if found.project_id != get_project_by_path(self.actor, team, project).id:
             raise NotFound(f"There is no job {job[:60]!r} in {team}/{project}.")
-        return Response(JobOut(found).data)
+        return found
+
+    def accepted(self, job: Job) -> Response:
+        location = f"/api/v1/projects/{job.project.path}/jobs/{job.hex}"
+        seen = queries.get_job(self.actor, job.hex)
+        return Response(JobOut(seen).data, status=202, headers={"Location": location})
+
+
+class JobDetail(OneJob):
+    @extend_schema(operation_id="get_job", responses=JobOut, summary="One job")
+    def get(self, request: Request, **path: str) -> Response:
+        return Response(JobOut(self.found()).data)
+
+
+class Cancel(OneJob):
+    repeatable = True
+
+    @extend_schema(
+        operation_id="cancel_job",
+        request=None,
+        responses={202: JobOut},
+        summary="Cancel a job",
+        description="One that waits for quota ends at once, any other as soon as its node says so.",
+    )
+    def post(self, request: Request, **path: str) -> Response:
+        self.body(StrictSerializer)
+        return self.accepted(services.cancel(self.actor, self.found()))
+
+
+class Retry(OneJob):
+    repeatable = True
+
+    @extend_schema(
+        operation_id="retry_job",
+        request=None,
+        responses={202: JobOut},
+        summary="Do a failed or cancelled job again, as a new one",
+    )
+    def post(self, request: Request, **path: str) -> Response:
+        self.body(StrictSerializer)
+        return self.accepted(services.retry(self.actor, self.found()))

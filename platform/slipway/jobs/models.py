@@ -48,6 +48,16 @@ class Job(Row):
     total = models.BigIntegerField(default=0)
     cause = models.JSONField(null=True, blank=True)
     """Why it failed: ``{"code", "message", "facts"}``."""
+    claims = models.JSONField(default=dict)
+    """What it holds of the project's quota while it is under way: resource → amount."""
+    admitted_at = models.DateTimeField(null=True, blank=True)
+    """When it was let go to its node; None while it waits for quota."""
+    lease_until = models.DateTimeField(null=True, blank=True)
+    """A running job must be heard of again before this."""
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    retry_of: models.ForeignKey[Job | None, Job | None] = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries"
+    )
     command = models.TextField()
     """The command to the node, encoded; sent again while the job waits."""
     sends = models.PositiveIntegerField(default=0)
@@ -55,6 +65,8 @@ class Job(Row):
     created_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
+    created_by_name = models.CharField(max_length=200, blank=True)
+    """As the audit log calls them."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -62,6 +74,11 @@ class Job(Row):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
+            models.Index(
+                fields=["node", "created_at", "id"],
+                condition=models.Q(state="queued"),
+                name="jobs_job_queue",
+            ),
             models.Index(fields=["project", "-created_at", "-id"], name="jobs_job_of_project"),
             models.Index(
                 fields=["resend_at"], condition=models.Q(resend_at__isnull=False), name="jobs_job_resend"
@@ -76,5 +93,36 @@ class Job(Row):
         return self.project.scope
 
     @property
+    def waits_for(self) -> str:
+        """``quota``, ``node`` or ``slot`` while it is queued, else nothing; needs ``node`` loaded."""
+        if self.state != JobState.QUEUED:
+            return ""
+        if self.admitted_at is None:
+            return "quota"
+        return "slot" if self.node.is_live() else "node"
+
+    @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+
+class IdempotentAnswer(Row):
+    """What a request with an ``Idempotency-Key`` was answered, for 24 hours."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    """SHA-256 of method, address and body: the same key for anything else is a mistake."""
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(blank=True)
+    location = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key"], name="jobs_idempotent_answer_unique"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="jobs_idempotent_answer_age")]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.status})"

@@ -61,6 +61,8 @@ class ProjectsQuery(PageQuery):
 
 
 class Projects(ApiView):
+    repeatable = True
+
     @extend_schema(
         operation_id="list_projects",
         responses=page_of(ProjectOut),

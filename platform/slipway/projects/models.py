@@ -81,3 +81,120 @@ class Project(Row):
     def slice(self) -> ProjectSlice:
         """What a command tells the node about this project."""
         return ProjectSlice(id=self.hex, uid_base=self.uid_base, subnet=self.subnet, uid_count=UID_COUNT)
+
+
+# --------------------------------------------------------------------------- quotas
+
+
+class Resource(models.TextChoices):
+    """What a project has only so much of."""
+
+    CONTAINERS = "containers", "Containers"
+    CPU = "cpu_millis", "CPU"
+    MEMORY = "memory_bytes", "Memory"
+    DISK = "disk_bytes", "Disk"
+    BUILDS = "builds", "Imports and builds at once"
+    PORTS = "ports", "Published ports"
+    REGISTRY = "registry_bytes", "Registry"
+
+
+class QuotaLimit(Row):
+    """A limit an administrator has set: of one project, or the default of a team's projects."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, blank=True, related_name="limits")
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, null=True, blank=True, related_name="limits"
+    )
+    resource = models.CharField(max_length=20, choices=Resource)
+    amount = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "resource"], condition=models.Q(project=None), name="projects_limit_of_team"
+            ),
+            models.UniqueConstraint(
+                fields=["project", "resource"],
+                condition=models.Q(team=None),
+                name="projects_limit_of_project",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(team=None) ^ models.Q(project=None), name="projects_limit_of_one"
+            ),
+            models.CheckConstraint(condition=models.Q(amount__gte=0), name="projects_limit_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource} {self.amount}"
+
+
+class Reservation(Row):
+    """A line of the ledger: ``holder`` has ``amount`` of ``resource``, until the row is deleted.
+
+    What a project uses is the sum of its lines; there is no second number that could disagree.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="reservations")
+    resource = models.CharField(max_length=20, choices=Resource)
+    amount = models.BigIntegerField()
+    holder_kind = models.CharField(max_length=20)
+    """``container``, ``image`` or ``job``."""
+    holder_id = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["holder_kind", "holder_id", "resource"], name="projects_reservation_once"
+            ),
+            models.CheckConstraint(condition=models.Q(amount__gt=0), name="projects_reservation_positive"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "resource"], include=["amount"], name="projects_reservation_sum"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.holder_kind} {self.holder_id[:12]}: {self.amount} {self.resource}"
+
+
+class RequestState(models.TextChoices):
+    PENDING = "pending", "Pending"
+    APPROVED = "approved", "Approved"
+    DECLINED = "declined", "Declined"
+
+
+class QuotaRequest(Row):
+    """A member asks for a higher limit; an administrator decides."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="quota_requests")
+    resource = models.CharField(max_length=20, choices=Resource)
+    amount = models.BigIntegerField()
+    """The limit asked for, not the difference."""
+    reason = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=10, choices=RequestState, default=RequestState.PENDING)
+    requested_by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    decided_by_name = models.CharField(max_length=200, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+    """What the administrator says to it."""
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "resource"],
+                condition=models.Q(state="pending"),
+                name="projects_quota_request_pending_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="projects_quota_request_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource} {self.amount} ({self.state})"
+
+    @property
+    def scope(self) -> Scope:
+        return self.project.scope

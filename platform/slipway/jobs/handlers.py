@@ -1,0 +1,54 @@
+"""What rooms tell about their kinds of jobs: each registers its own when Django starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from slipway.jobs.models import Job
+from workers.errors import BadCommand
+from workers.messages import BakeImage, ImportImage, RemoveImage, decode_command
+
+JobCommand = BakeImage | ImportImage | RemoveImage
+
+
+def _nothing(job: Job) -> None:
+    """Most jobs leave nothing to put back."""
+
+
+def same_again(job: Job, new_id: str) -> JobCommand | None:
+    """The command of ``job`` for another job, to do the same once more."""
+    try:
+        command = decode_command(job.command)
+    except BadCommand:  # written by another version of us
+        return None
+    return replace(command, job=new_id) if isinstance(command, JobCommand) else None
+
+
+def never_again(job: Job, new_id: str) -> JobCommand | None:
+    """For jobs whose input is gone once they have ended."""
+    return None
+
+
+@dataclass(frozen=True)
+class Handler:
+    kind: str
+    is_build: bool = False
+    """One of the few a project may have under way at once."""
+    undo: Callable[[Job], None] = _nothing
+    """The job failed or was cancelled: put back what was changed when it was queued. Repeatable."""
+    again: Callable[[Job, str], JobCommand | None] = same_again
+    """The command of a retry with that job id; None: this cannot be done again."""
+
+
+_handlers: dict[str, Handler] = {}
+
+
+def register(handler: Handler) -> None:
+    """Raise ``ValueError`` when another handler has the kind."""
+    if _handlers.setdefault(handler.kind, handler) != handler:
+        raise ValueError(f"Jobs of kind {handler.kind} have a handler already")
+
+
+def handler_of(kind: str) -> Handler:
+    return _handlers.get(kind) or Handler(kind)

@@ -1,0 +1,90 @@
+"""What nodes tell of jobs, written to the rows; and what follows when a job has ended."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from slipway.ids import parse_id
+from slipway.jobs.handlers import handler_of
+from slipway.jobs.models import ACTIVE, Job, JobState
+from slipway.jobs.services import HOLDER, admit_waiting
+from slipway.nodes.models import Node
+from slipway.projects import ledger
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=30)
+"""A running job that was silent for so long may have lost its worker; it says something every 5 s."""
+LEASE_LOST = "LEASE_LOST"
+
+
+def find(job_id: str, node: Node) -> Job | None:
+    """The row, locked; None for what this node has no business with."""
+    key = parse_id(job_id)
+    rows = Job.objects.select_for_update(of=("self",)).select_related("project__team")
+    return rows.filter(pk=key, node=node).first() if key else None
+
+
+def begin(row: Job, at: datetime) -> bool:
+    """It runs. Whether that was news."""
+    if row.state != JobState.QUEUED:
+        return False
+    _write(row, state=JobState.RUNNING, started_at=at, **_leased(row))
+    return True
+
+
+def go_on(row: Job, **columns: Any) -> bool:
+    """It is alive; ``columns`` say how far it is. Whether that was news."""
+    if row.state not in ACTIVE:
+        return False
+    _write(row, **columns, **_leased(row))
+    return True
+
+
+def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = None) -> bool:
+    """It has ended: what it held is free, the next one may go. Whether that was news.
+
+    A job given up for want of its worker is put right by what the worker says in the end.
+    """
+    given_up = row.state == JobState.FAILED and (row.cause or {}).get("code") == LEASE_LOST
+    if row.state not in ACTIVE and not given_up:
+        return False
+    _write(row, state=state, ended_at=at, cause=cause, resend_at=None, lease_until=None)
+    ledger.release(HOLDER, row.hex)
+    if state != JobState.SUCCEEDED:
+        handler_of(row.kind).undo(row)
+    admit_waiting(row.project)
+    return True
+
+
+def give_up(row_id: object, now: datetime) -> bool:
+    """Fail a job whose worker is silent although its node lives and has told all it knows."""
+    with transaction.atomic():
+        row = Job.objects.select_for_update(of=("self",)).select_related("project__team").get(pk=row_id)
+        if row.lease_until is None or row.lease_until > now:
+            return False
+        silent = int((now - row.lease_until + LEASE).total_seconds())
+        cause = {
+            "code": LEASE_LOST,
+            "message": f"Its worker has said nothing for {silent} s and did not take it up again.",
+            "facts": {"seconds": silent},
+        }
+        log.warning("job_given_up", job=row.hex, kind=row.kind, seconds=silent)
+        return end(row, JobState.FAILED, now, cause)
+
+
+def _leased(row: Job) -> dict[str, Any]:
+    """By our clock: the node's may be wrong. A wish to cancel keeps its own time of sending."""
+    until = timezone.now() + LEASE
+    return {"lease_until": until} | ({} if row.cancel_requested_at else {"resend_at": until, "sends": 1})
+
+
+def _write(row: Job, **columns: Any) -> None:
+    Job.objects.filter(pk=row.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(row, name, value)
