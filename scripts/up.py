@@ -15,6 +15,8 @@ import sys
 import threading
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from stack import pidfiles, preflight
 from stack.bring_up import BringUp
 from stack.detach import OnReady, detach
