@@ -2,3 +2,13 @@
 
 Knows commands, files and probes; of Django and the engine it only calls what their command lines offer.
 """
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# up.py and down.py are started by their path, so Python finds scripts/ but not what lies beside it.
+_ROOT = str(Path(__file__).resolve().parent.parent.parent)
+if _ROOT not in sys.path:
+    sys.path.append(_ROOT)
