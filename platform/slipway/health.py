@@ -30,6 +30,7 @@ def redis() -> Redis:
     )
 
 
+@require_safe
 async def healthz(request: HttpRequest) -> JsonResponse:
     """The process answers: no database, no Redis, no thread."""
     return JsonResponse({"alive": True})

@@ -7,14 +7,16 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.authentication import origin_of
-from slipway.accounts.errors import MfaRequired, NotAllowed, NotFound
+from slipway.accounts.errors import MfaRequired
 from slipway.accounts.models import User
+from slipway.errors import status_of
+from workers.errors import UserError
 
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, Actor, P], HttpResponse]
@@ -34,11 +36,14 @@ def member_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
     def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             return page(request, actor_of(request), *args, **kwargs)
-        except NotFound as error:
-            raise Http404(error.message) from error
         except MfaRequired:
             return render(request, "account/factor_needed.html", status=403)
-        except NotAllowed as error:
-            raise PermissionDenied(error.message) from error
+        except UserError as error:
+            # What the page itself has no words for: Django answers with a page of its own.
+            kind = _PAGES.get(status_of(error), BadRequest)
+            raise kind(error.message) from error
 
     return wrapped
+
+
+_PAGES: dict[int, type[Exception]] = {403: PermissionDenied, 404: Http404}

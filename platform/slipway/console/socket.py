@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +40,19 @@ class BadFrame(UserError):
     """The browser sent something that is none of our frames."""
 
     code = "FRAME_INVALID"
+
+
+def _project(actor: Actor, key: str) -> Any:
+    # One spelling only: groups are named by it, and know no braces or dashes of a UUID.
+    return get_project(actor, key if _PROJECT.fullmatch(key) else "")
+
+
+TOPICS: dict[str, Callable[[Actor, str], Any]] = {
+    "project": _project,
+    "container": get_container,
+    "log": get_container,
+}
+"""What can be listened to: its kind, and who finds the object for an actor that may see it."""
 
 
 class Socket(AsyncJsonWebsocketConsumer):
@@ -161,13 +174,9 @@ class Socket(AsyncJsonWebsocketConsumer):
     def _look_up(self, topic: str) -> Any:
         """The object the topic is about. Raise ``NotFound``, in the same words for unknown and forbidden."""
         kind, _, key = topic.partition(":")
-        actor = Actor(user=User.objects.get(pk=self.user_id))
-        if kind == "project":
-            # One spelling only: groups are named by it, and know no braces or dashes of a UUID.
-            return get_project(actor, key if _PROJECT.fullmatch(key) else "")
-        if kind in ("container", "log"):
-            return get_container(actor, key)
-        raise BadFrame("topic: project:<id>, container:<id> and log:<id> are known.")
+        if kind not in TOPICS:
+            raise BadFrame(f"topic: {', '.join(f'{known}:<id>' for known in TOPICS)} are known.")
+        return TOPICS[kind](Actor(user=User.objects.get(pk=self.user_id)), key)
 
     async def _recheck(self) -> None:
         """Whoever was signed out, locked out or taken from the team hears no more."""

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from slipway.accounts.actors import Actor
+from slipway.accounts.errors import NotAllowed
 from slipway.accounts.policy import Action, can, require
 from slipway.catalog import queries, services
 from slipway.catalog.models import Image
@@ -155,6 +156,8 @@ def image_remove(request: HttpRequest, actor: Actor, team: str, slug: str, image
     found = queries.resolve(actor, project, image_id)
     try:
         job = services.remove_image(actor, found)
+    except NotAllowed:
+        raise
     except UserError as error:
         context = {"project": project, "image": found, "error": error, "nav": "projects"}
         return render(request, "console/image_refused.html", context, status=409)
