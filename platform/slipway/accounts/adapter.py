@@ -7,15 +7,18 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.account.stages import EmailVerificationStage
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from slipway.accounts import sealing
 from slipway.accounts.authentication import origin_of
 from slipway.accounts.doorway import find_stashed_invitation
+from slipway.accounts.models import User
 
 USERNAME_VALIDATORS = [
     RegexValidator(
@@ -53,6 +56,9 @@ class VerificationStage(EmailVerificationStage):
 
     def handle(self) -> tuple[HttpResponse | None, bool]:
         user = self.login.user
+        if user is None:  # somebody tries an address that is taken, and is not told so
+            taken: tuple[HttpResponse | None, bool] = super().handle()
+            return taken
         # Accounts that an administrator made have no row there: somebody answers for them.
         claimed = EmailAddress.objects.filter(user=user).exists()
         if settings.SLIPWAY_SIGNUP != "open" or not claimed:
@@ -78,3 +84,12 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         """Whom the provider knows may have an account: who is let in there is decided there."""
         return True
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """An address alone takes over nobody's account: its owner links the two, signed in."""
+        email = sociallogin.user.email
+        if sociallogin.is_existing or request.user.is_authenticated or not email:
+            return
+        if User.objects.filter(email__iexact=email).exists():
+            page = render(request, "socialaccount/address_taken.html", {"email": email}, status=409)
+            raise ImmediateHttpResponse(page)

@@ -87,6 +87,16 @@ def test_who_signs_up_is_in_only_with_the_code_from_the_mail(settings: Any) -> N
     assert Entry.objects.filter(action="user.sign_up", user__username="nora").exists()
 
 
+def test_an_address_that_is_taken_is_not_given_away(settings: Any, ada: User) -> None:
+    settings.SLIPWAY_SIGNUP = "open"
+    browser = Client()
+    taken = browser.post("/accounts/signup/", {**NEWCOMER, "email": ada.email})
+    free = Client().post("/accounts/signup/", NEWCOMER)
+    assert taken.status_code == free.status_code == 302
+    assert taken.headers["Location"] == free.headers["Location"]
+    assert not is_in(browser)
+
+
 def test_an_account_made_by_an_administrator_needs_no_mail(settings: Any, ada: User) -> None:
     settings.SLIPWAY_SIGNUP = "open"
     browser = Client()
