@@ -20,6 +20,7 @@ from workers.messages import (
     Event,
     Failure,
     ImportImage,
+    JobCancelled,
     JobFailed,
     JobProgressed,
     JobStarted,
@@ -28,7 +29,7 @@ from workers.messages import (
 )
 from workers.tasks import jobs as module
 from workers.tasks.images import PROGRESS_EVERY, Reporter
-from workers.tasks.jobs import JobCommand, Jobs, Work
+from workers.tasks.jobs import Check, JobCommand, Jobs, Work
 
 UPLOAD = "sha256:" + "0" * 64
 
@@ -49,6 +50,7 @@ class Node:
     tidy_fails: bool = False
     journal_is_full: bool = False
     lives: list[Jobs] = field(default_factory=list)
+    check: Check = lambda: None
 
     def emit(self, event: Event) -> None:
         if self.journal_is_full:
@@ -60,8 +62,12 @@ class Node:
             raise OSError("killed here")
         self.tidied.append(command.job)
 
+    def _perform(self, command: JobCommand, emit: Emit, check: Check) -> None:
+        self.check = check
+        self.perform(command, emit)
+
     def start(self) -> Jobs:
-        work = Work(perform=lambda command, emit: self.perform(command, emit), tidy=self.tidy)
+        work = Work(perform=self._perform, tidy=self.tidy)
         jobs = Jobs(self.places, self.emit, work, slots=self.slots)
         jobs.resume()
         self.lives.append(jobs)
@@ -233,9 +239,113 @@ def test_a_job_file_holds_the_command_as_it_came(node: Node) -> None:
 def test_progress_is_thinned_out() -> None:
     events: list[Event] = []
     now = 0.0
-    report = Reporter("j", events.append, clock=lambda: now)
+    report = Reporter("j", events.append, lambda: None, clock=lambda: now)
     for step in range(100):
         now = step * 0.1
         report("unpacking", step, 100)
     assert len(events) == pytest.approx(10 / PROGRESS_EVERY, abs=1)
     assert events[0] == JobProgressed("j", "unpacking", 0, 100)
+
+
+# --------------------------------------------------------------------------- cancelling
+
+
+def busy(node: Node) -> threading.Event:
+    """Jobs of ``node`` work until they are cancelled, or the event is set."""
+    go = threading.Event()
+
+    def work(command: JobCommand, emit: Emit) -> None:
+        while not go.wait(0.005):
+            node.check()
+
+    node.perform = work
+    return go
+
+
+def test_a_running_job_ends_where_it_next_asks(node: Node) -> None:
+    busy(node)
+    jobs = node.start()
+    jobs.submit(import_image("j"))
+    eventually(lambda: JobStarted("j") in node.events)
+    jobs.cancel("j")
+    jobs.cancel("j")
+    eventually(lambda: node.ended("j"))
+    assert node.events == [JobStarted("j"), JobCancelled("j")]
+    assert node.tidied == ["j"]
+
+
+def test_a_waiting_job_ends_at_once_and_never_begins(node: Node) -> None:
+    go = busy(node)
+    node.slots = 1
+    jobs = node.start()
+    jobs.submit(import_image("first"))
+    eventually(lambda: JobStarted("first") in node.events)
+    jobs.submit(import_image("second"))
+    jobs.cancel("second")
+    assert JobCancelled("second") in node.events
+    assert node.tidied == ["second"]
+    go.set()
+    eventually(lambda: node.ended("first"))
+    jobs.submit(import_image("third"))
+    eventually(lambda: node.ended("third"))
+    assert JobStarted("second") not in node.events
+
+
+def test_a_job_cancelled_before_it_came_never_begins(node: Node) -> None:
+    jobs = node.start()
+    jobs.cancel("j")
+    jobs.submit(import_image("j"))
+    assert node.events == [JobCancelled("j"), JobCancelled("j")]
+    node.start().submit(import_image("j"))
+    assert set(node.events) == {JobCancelled("j")}
+
+
+def test_a_job_that_has_ended_says_how_when_it_is_cancelled(node: Node) -> None:
+    jobs = node.start()
+    jobs.submit(import_image("j"))
+    eventually(lambda: node.ended("j"))
+    jobs.cancel("j")
+    assert node.events == [JobStarted("j"), JobSucceeded("j"), JobSucceeded("j")]
+
+
+def test_a_failure_after_the_wish_to_cancel_is_told_as_what_it_is(node: Node) -> None:
+    started = threading.Event()
+
+    def fail(command: JobCommand, emit: Emit) -> None:
+        started.set()
+        eventually(lambda: bool(node.lives[0]._cancelled))
+        raise InvalidArchive("no tar")
+
+    node.perform = fail
+    jobs = node.start()
+    jobs.submit(import_image("j"))
+    assert started.wait(10)
+    jobs.cancel("j")
+    eventually(lambda: node.ended("j"))
+    assert isinstance(node.events[-1], JobFailed)
+
+
+def test_a_running_job_is_heard_of_again_and_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT", 0.01)
+    go = threading.Event()
+
+    def work(command: JobCommand, emit: Emit) -> None:
+        emit(JobProgressed("j", "Unpacking", 1, 2))
+        go.wait(10)
+
+    node.perform = work
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.events.count(JobProgressed("j", "Unpacking", 1, 2)) >= 3)
+    go.set()
+    eventually(lambda: node.ended("j"))
+
+
+def test_a_report_is_where_a_job_can_end() -> None:
+    events: list[Event] = []
+
+    def cancelled() -> None:
+        raise module.Cancelled("j")
+
+    with pytest.raises(module.Cancelled):
+        Reporter("j", events.append, cancelled)("Unpacking", 1, 2)
+    assert events == []

@@ -31,6 +31,8 @@ Progress = Callable[[str, int, int], None]
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLOCK = 512
+SILENCE = 0.5
+"""Seconds between two reports of a program that says nothing."""
 _PT_INTERP = 3
 
 
@@ -221,12 +223,14 @@ def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: P
     """Take the archive and report the steps until the process closes both; its errors and warnings."""
     output, steps = cast(IO[bytes], process.stdout), cast(IO[bytes], process.stderr)
     complaints: list[str] = []
-    rest = b""
+    step, rest = "Making the system", b""
     with selectors.DefaultSelector() as selector, output, steps:
         selector.register(output, selectors.EVENT_READ)
         selector.register(steps, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
+            # With a limit, so that a report comes, and can end the work, however silent the program is.
+            progress(step, target.size, 0)
+            for key, _ in selector.select(SILENCE):
                 data = os.read(key.fd, 1 << 16)
                 if not data:
                     selector.unregister(key.fileobj)
@@ -236,7 +240,7 @@ def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: P
                     *lines, rest = (rest + data).split(b"\n")
                     for line in (each.decode(errors="replace").strip() for each in lines):
                         if line.startswith(_STEPS):
-                            progress(line.removeprefix("I: ").rstrip(".").capitalize(), target.size, 0)
+                            step = line.removeprefix("I: ").rstrip(".").capitalize()
                         elif line.startswith(("E: ", "W: ", "Err:")):
                             complaints.append(line)
     return complaints

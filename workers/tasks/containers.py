@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from workers.engine import containers
 from workers.errors import BadCommand
-from workers.messages import ContainerFailed, DropLogs, RemoveContainer, RunContainer, StopContainer
+from workers.messages import (
+    ContainerFailed,
+    DropLogs,
+    LogsDropped,
+    RemoveContainer,
+    RunContainer,
+    StopContainer,
+)
 from workers.node import Node
 from workers.tasks.failures import failure_of
 
@@ -26,6 +33,7 @@ def perform(node: Node, command: ContainerCommand) -> None:
             containers.remove(node.engine, command, node.emit)
         case DropLogs():
             containers.drop_logs(node.engine, command)
+            node.emit(LogsDropped(command.container))
 
 
 def _run(node: Node, command: RunContainer) -> None:

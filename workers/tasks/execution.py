@@ -12,6 +12,7 @@ from workers.app import STARTS, STOPS
 from workers.errors import BadCommand, NodeError, SlipwayError
 from workers.messages import (
     BakeImage,
+    CancelJob,
     Command,
     DropLogs,
     ImportImage,
@@ -96,6 +97,8 @@ class Executor:
         match command:
             case ImportImage() | BakeImage() | RemoveImage():
                 self.jobs.submit(command)
+            case CancelJob():
+                self.jobs.cancel(command.job)
             case StopContainer():
                 self._stop(command)
             case RunContainer() | RemoveContainer() | DropLogs():

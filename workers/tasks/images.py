@@ -13,7 +13,7 @@ from workers.errors import NoSuchBlob
 from workers.messages import BakeImage, ImageImported, ImageRemoved, ImportImage, JobProgressed, RemoveImage
 from workers.node import Node
 from workers.oci.digest import Digest
-from workers.tasks.jobs import JobCommand, Work
+from workers.tasks.jobs import Check, JobCommand, Work
 
 PROGRESS_EVERY = 0.5
 """Seconds: reports go through the journal, and nobody reads faster."""
@@ -21,16 +21,17 @@ PROGRESS_EVERY = 0.5
 
 def work(node: Node) -> Work:
     return Work(
-        perform=lambda command, emit: perform(node, command, emit), tidy=lambda command: tidy(node, command)
+        perform=lambda command, emit, check: perform(node, command, emit, check),
+        tidy=lambda command: tidy(node, command),
     )
 
 
-def perform(node: Node, command: JobCommand, emit: Emit) -> None:
+def perform(node: Node, command: JobCommand, emit: Emit, check: Check) -> None:
     match command:
         case ImportImage():
-            _import(node, command, emit)
+            _import(node, command, emit, check)
         case BakeImage():
-            _bake(node, command, emit)
+            _bake(node, command, emit, check)
         case RemoveImage():
             images.withdraw(node.engine.images, command.scope, command.image_id)
             emit(ImageRemoved(command.job, command.scope, command.image_id))
@@ -42,7 +43,7 @@ def tidy(node: Node, command: JobCommand) -> None:
         node.uploads.release(Digest.parse(command.upload))
 
 
-def _import(node: Node, command: ImportImage, emit: Emit) -> None:
+def _import(node: Node, command: ImportImage, emit: Emit, check: Check) -> None:
     try:
         archive = node.uploads.content.open(Digest.parse(command.upload))
     except NoSuchBlob as error:
@@ -53,34 +54,35 @@ def _import(node: Node, command: ImportImage, emit: Emit) -> None:
     if command.repository is not None:
         references = (f"{command.repository}:{command.tag or 'latest'}",)
     with archive:
-        _take_in(node, archive, command.job, command.scope, references, command.changes, emit)
+        _take_in(node, archive, command, references, command.changes, emit, check)
 
 
-def _bake(node: Node, command: BakeImage, emit: Emit) -> None:
+def _bake(node: Node, command: BakeImage, emit: Emit, check: Check) -> None:
     # Without a name, so that nothing is left of it whoever dies.
     with tempfile.TemporaryFile(dir=node.places.content) as archive:
-        recipes.bake(command.recipe, archive, Reporter(command.job, emit))
+        recipes.bake(command.recipe, archive, Reporter(command.job, emit, check))
         archive.seek(0)
         references = (f"{command.repository}:{command.tag}",)
-        _take_in(node, archive, command.job, command.scope, references, (), emit)
+        _take_in(node, archive, command, references, (), emit, check)
 
 
 def _take_in(
     node: Node,
     archive: BinaryIO,
-    job: str,
-    scope: str,
+    command: ImportImage | BakeImage,
     references: tuple[str, ...],
     changes: tuple[str, ...],
     emit: Emit,
+    check: Check,
 ) -> None:
+    job, scope = command.job, command.scope
     imported = images.import_archive(
         node.engine.images,
         archive,
         scope=scope,
         references=references,
         changes=changes,
-        progress=Reporter(job, emit),
+        progress=Reporter(job, emit, check),
     )
     for warning in imported.warnings:
         emit(JobProgressed(job, warning))
@@ -98,13 +100,16 @@ def _take_in(
 
 
 class Reporter:
-    """``progress`` of the engine as ``JobProgressed``, thinned out."""
+    """``progress`` of the engine as ``JobProgressed``, thinned out; ``check`` may end the work at each."""
 
-    def __init__(self, job: str, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._job, self._emit, self._clock = job, emit, clock
+    def __init__(
+        self, job: str, emit: Emit, check: Check, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._job, self._emit, self._check, self._clock = job, emit, check, clock
         self._last = float("-inf")
 
     def __call__(self, detail: str, done: int = 0, total: int = 0) -> None:
+        self._check()
         now = self._clock()
         if now - self._last >= PROGRESS_EVERY:
             self._last = now

@@ -1,7 +1,8 @@
 """Long jobs of this node: taken over from the broker at once, done a few at a time, in order, exactly known.
 
 A job's command is on disk before Celery's task ends; from then on the broker is out of it, and so are its
-four threads: container starts never wait for an import. A worker that dies does its jobs again from their
+four threads: container starts never wait for an import. A job that runs says so every few seconds, and asks
+whether it was cancelled whenever it reports how far it is. A worker that dies does its jobs again from their
 beginning when it is back. Of a job that has ended its outcome is kept for a while: a command that comes
 again is answered with it and changes nothing.
 """
@@ -29,7 +30,9 @@ from workers.messages import (
     BakeImage,
     Event,
     ImportImage,
+    JobCancelled,
     JobFailed,
+    JobProgressed,
     JobStarted,
     JobSucceeded,
     RemoveImage,
@@ -43,6 +46,8 @@ SLOTS = 2
 """Jobs at once. Both cores of a small node stay usable for containers."""
 KEPT = 7 * 24 * 3600.0
 """Seconds an outcome is kept: far longer than any command for the job could still come."""
+HEARTBEAT = 5.0
+"""Seconds a running job is silent at most; the platform's lease on it is several times as long."""
 PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
@@ -50,11 +55,19 @@ JobCommand = ImportImage | BakeImage | RemoveImage
 log = structlog.get_logger(__name__)
 
 
+class Cancelled(Exception):
+    """Somebody wants the job ended; raised where it can be left without harm."""
+
+
+Check = Callable[[], None]
+"""Raises ``Cancelled``. Called until the job's result stands, never after."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What jobs do."""
 
-    perform: Callable[[JobCommand, Emit], None]
+    perform: Callable[[JobCommand, Emit, Check], None]
     """Repeatable from its beginning. Raises what made it fail."""
     tidy: Callable[[JobCommand], None]
     """Drop what was only there for the job, however it ended. Repeatable."""
@@ -67,12 +80,16 @@ class Jobs:
         self._places, self._emit, self._work = places, emit, work
         self._waiting: queue.SimpleQueue[JobCommand | None] = queue.SimpleQueue()
         self._taken: set[str] = set()
+        self._running: dict[str, JobProgressed] = {}
+        """Job → what it last said."""
+        self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         # Daemons: a worker that stops does not wait for a job; it is begun again.
         self._threads = [
             threading.Thread(target=self._serve, name=f"job-{number}", daemon=True) for number in range(slots)
         ]
+        self._threads.append(threading.Thread(target=self._beat, name="job-heartbeat", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -106,6 +123,25 @@ class Jobs:
         else:
             self._emit(outcome)
 
+    def cancel(self, job: str) -> None:
+        """The job will end without a result, or has ended: the event of its end tells. Raise ``NoSpace``.
+
+        One that has not come yet will never begin.
+        """
+        path = self._places.job(job)
+        with self._lock:
+            command, outcome = _load(path) if path.exists() else (None, None)
+            if outcome is None:
+                self._cancelled.add(job)
+                if job in self._running:
+                    return  # it asks soon
+                outcome = JobCancelled(job)
+            self._emit(outcome)
+            if command is None:
+                _store(path, None, outcome)
+                return
+        self._finish(command, outcome)
+
     def close(self, timeout: float) -> None:
         """Begin no further job; wait for those that run, but not long: they are begun again."""
         self._closing.set()
@@ -121,18 +157,55 @@ class Jobs:
 
     def _serve(self) -> None:
         while (command := self._waiting.get()) is not None and not self._closing.is_set():
+            if not self._begin(command.job):
+                continue
             try:
                 self._do(command)
             except Exception:
                 # It stays on disk and is taken up at the next start, as after a kill.
                 log.exception("job_not_finished", job=command.job)
+            finally:
+                with self._lock:
+                    self._running.pop(command.job, None)
+
+    def _begin(self, job: str) -> bool:
+        """False when it was cancelled while it waited."""
+        path = self._places.job(job)
+        with self._lock:
+            if not path.exists() or _load(path)[1] is not None:
+                return False
+            self._running[job] = JobProgressed(job, "Begun")
+            return True
+
+    def _beat(self) -> None:
+        """Say of each running job that it runs."""
+        while not self._closing.wait(HEARTBEAT):
+            with self._lock:
+                running = list(self._running.values())
+            for said in running:
+                with contextlib.suppress(SlipwayError):  # no space: `_deliver` tells of it
+                    self._emit(said)
+
+    def _note(self, event: Event) -> None:
+        self._emit(event)
+        if isinstance(event, JobProgressed):
+            with self._lock:
+                if event.job in self._running:
+                    self._running[event.job] = event
+
+    def _check(self, job: str) -> None:
+        if job in self._cancelled:
+            raise Cancelled(job)
 
     def _do(self, command: JobCommand) -> None:
-        outcome: JobSucceeded | JobFailed
+        outcome: JobSucceeded | JobFailed | JobCancelled
         try:
+            self._check(command.job)
             self._emit(JobStarted(command.job))
-            self._work.perform(command, self._emit)
+            self._work.perform(command, self._note, lambda: self._check(command.job))
             outcome = JobSucceeded(command.job)
+        except Cancelled:
+            outcome = JobCancelled(command.job)
         except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
             outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
         crash.point("job.before_outcome")
@@ -162,6 +235,7 @@ class Jobs:
         _store(path, None, outcome)
         with self._lock:
             self._taken.discard(command.job)
+            self._cancelled.discard(command.job)
 
     def _forget_old(self) -> None:
         limit = time.time() - KEPT
