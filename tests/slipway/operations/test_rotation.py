@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from slipway.nodes.models import Node
 from slipway.operations import rotation
 from slipway.operations.errors import CannotRotate
 from slipway.operations.owners import as_owner_of
+from tests.environment import scratch
 from tests.factories import make_node
 from workers import sealing
 
@@ -116,6 +118,19 @@ def test_nodes_elsewhere_must_be_told_first() -> None:
     make_node("far")
     with pytest.raises(CommandError, match="other machines must be told the key first: far"):
         call_command("rotate_keys", "signing")
+
+
+def test_keys_stay_the_service_users(settings: Any) -> None:
+    # Not below a directory of pytest's, which nobody else may pass through.
+    directory = scratch() / "keys"
+    shutil.copytree(settings.SLIPWAY_KEYS, directory)
+    for path in (directory, *directory.iterdir()):
+        os.chown(path, 65534, 65534)
+    settings.SLIPWAY_KEYS, settings.SLIPWAY_SECRET_KEY_FILE = directory, directory / "django"
+    call_command("rotate_keys", "signing", "django")
+    found = {path.name: path.stat() for path in directory.iterdir()}
+    assert found.keys() == {"django", "django.former", "signing"}
+    assert {(each.st_uid, stat.S_IMODE(each.st_mode)) for each in found.values()} == {(65534, 0o600)}
 
 
 def test_a_link_of_the_service_users_leads_root_nowhere(tmp_path: Path) -> None:
