@@ -29,9 +29,15 @@ def follow(client: Client, path: str, *, quiet: bool) -> dict[str, Any]:
             else:
                 if job["state"] in ENDED:
                     return job
-                shown.show(job["detail"] or job["state"], job["done"], job["total"])
+                shown.show(describe(job), job["done"], job["total"])
             time.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
             looks += 1
+
+
+def describe(job: dict[str, Any]) -> str:
+    """What it does, or what it waits for."""
+    waits = f"waits for {job['waits_for']}" if job.get("waits_for") else ""
+    return str(job["detail"] or waits or job["state"])
 
 
 def check(job: dict[str, Any]) -> None:

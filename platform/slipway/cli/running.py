@@ -77,10 +77,20 @@ def _tell(text: str) -> None:
 
 
 def create(client: Client, below: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The container; asked for under a key, so that the same request is never carried out twice."""
+    """The container. Where the answer is lost the request is sent again, under its key: there will be one."""
+    import time
     import uuid
 
-    found: dict[str, Any] = client.post(below, body, key=uuid.uuid4().hex)
+    key = uuid.uuid4().hex
+    for pause in (*PAUSES, None):
+        try:
+            found: dict[str, Any] = client.post(below, body, key=key)
+            break
+        except Unreachable as error:
+            # Whom nobody answers at the first try is told so, not kept waiting.
+            if pause is None or (isinstance(error.__cause__, ConnectionRefusedError) and pause == PAUSES[0]):
+                raise
+            time.sleep(pause)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 WEB = "/projects/acme/web"
 ID = "ab" * 32
+TIMES = {"created_at": "2026-01-02T03:04:05Z", "started_at": None, "ended_at": None}
 ME = {"user": {"username": "ada"}, "token": {"name": "t", "scopes": ["read"]}, "roles": {"acme": "owner"}}
 
 
@@ -25,4 +26,4 @@ def container(**more: Any) -> dict[str, Any]:
 
 def job(state: str, **more: Any) -> dict[str, Any]:
     row = {"id": "c" * 32, "kind": "image.import", "subject": "web:1", "state": state, "detail": ""}
-    return {**row, "done": 0, "total": 0, "cause": None, "created_by": "ada", **more}
+    return {**row, "done": 0, "total": 0, "cause": None, "created_by": "ada", **TIMES, **more}

@@ -66,7 +66,14 @@ def test_a_job_is_found_by_the_beginning_of_its_id(server: Server, signed_in: Sl
     server.on("GET", f"{WEB}/jobs/{'d' * 32}", job("running", id="d" * 32))
     server.on("POST", f"{WEB}/jobs/{'d' * 32}/cancel", job("cancelled"))
     assert signed_in("jobs", "show", "dddddd", "--json").json["state"] == "running"
-    assert signed_in("jobs", "cancel", "dddddd").code == 0
+    assert signed_in("jobs", "cancel", "dddddd").out == "cancelled\n"
+
+
+def test_a_queued_job_says_what_it_waits_for(server: Server, signed_in: Slipway):
+    server.page(f"{WEB}/jobs", job("queued", waits_for="slot", position=2), job("running", cancelling=True))
+    _, first, second = signed_in("jobs").out.splitlines()
+    assert "queued (waits for slot, number 2)" in first
+    assert "cancelling" in second
 
 
 def test_a_server_that_cannot_cancel_is_told_apart_from_an_unknown_job(server: Server, signed_in: Slipway):

@@ -60,6 +60,21 @@ def test_run_in_the_background_prints_the_id_alone(server: Server, signed_in: Sl
     assert signed_in("run", "-d", "--rm", "busybox").code == 125
 
 
+def test_a_request_whose_answer_is_lost_is_sent_again_under_the_same_key(server: Server, signed_in: Slipway):
+    lost = iter([True, False])
+
+    def create(_: Asked, handler: Any) -> dict[str, Any] | None:
+        if next(lost):
+            handler.close_connection = True
+            return None
+        return container()
+
+    server.on("POST", f"{WEB}/containers", create, 201)
+    assert signed_in("run", "-d", "busybox").out == f"{ID}\n"
+    first, second = server.asked("POST", f"{WEB}/containers")
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
 # --------------------------------------------------------------------------- Ctrl-C
 
 

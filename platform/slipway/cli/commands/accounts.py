@@ -173,8 +173,15 @@ def list_tokens(ctx: typer.Context, as_json: JsonOption = False) -> None:
     _list_tokens(session_of(ctx).heed(json=as_json))
 
 
-def _list_tokens(session: Session) -> None:
-    found = list(session.client.items("/tokens"))
+@tokens.command("robots")
+def list_robots(ctx: typer.Context, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """List a project's robots, and all tokens bound to it."""
+    session = session_of(ctx).heed(project=project, json=as_json)
+    _list_tokens(session, session.below("tokens"))
+
+
+def _list_tokens(session: Session, path: str = "/tokens") -> None:
+    found = list(session.client.items(path))
     if session.json:
         output.print_json(found)
         return
@@ -213,6 +220,7 @@ def create_token(
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="DAYS|DATE", help="Else it does not expire.")
     ] = None,
+    robot: Annotated[bool, typer.Option("--robot", help="Of the project: it stays when you leave.")] = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -222,8 +230,10 @@ def create_token(
     if unknown := [each for each in scopes if each not in SCOPES]:
         raise Misused(f"--scope {unknown[0]!r}: there are {', '.join(SCOPES)}.")
     body: dict[str, Any] = {"name": name, "scopes": scopes, "expires_at": _expiry(expires)}
-    if project:
-        body["project"] = config.check_project(project)
+    if project or robot:
+        body["project"] = config.check_project(project) if project else session.project_path
+    if robot:
+        body["robot"] = True
     token = session.client.post("/tokens", body)
     output.print_json(token) if session.json else print(token["token"])
 

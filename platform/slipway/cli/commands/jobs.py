@@ -62,6 +62,11 @@ def _list(session: Session, *, active: bool, limit: int) -> None:
 
 
 def _state(job: dict[str, Any]) -> str:
+    if job.get("cancelling"):
+        return "cancelling"
+    if job["state"] == "queued" and job.get("waits_for"):
+        place = f", number {job['position']}" if job.get("position") else ""
+        return f"queued (waits for {job['waits_for']}{place})"
     if job["state"] == "running" and job["total"]:
         return f"running {100 * job['done'] // job['total']} %"
     return f"failed {job['cause']['code']}" if job["cause"] else str(job["state"])
@@ -85,16 +90,21 @@ def show(ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json:
     if session.json:
         output.print_json(found)
         return
-    amount = f"{show_bytes(found['done'])} of {show_bytes(found['total'])}" if found["total"] else ""
-    cause = found["cause"]
-    output.print_facts(
-        [(name, found[name]) for name in ("id", "kind", "subject", "state", "detail")]
-        + [("done", amount), ("cause", f"{cause['message']} ({cause['code']})" if cause else "")]
-        + [
-            (name.replace("_", " "), found[name])
-            for name in ("created_by", "created_at", "started_at", "ended_at")
-        ]
-    )
+    output.print_facts(_facts(found))
+
+
+def _facts(job: dict[str, Any]) -> list[tuple[str, Any]]:
+    amount = f"{show_bytes(job['done'])} of {show_bytes(job['total'])}" if job["total"] else ""
+    cause = f"{job['cause']['message']} ({job['cause']['code']})" if job["cause"] else ""
+    names = ("created_by", "created_at", "started_at", "ended_at")
+    return [
+        *((name, job[name]) for name in ("id", "kind", "subject", "state", "detail")),
+        ("waits for", job.get("waits_for")),
+        ("place", job.get("position")),
+        ("done", amount),
+        ("cause", cause),
+        *((name.replace("_", " "), job[name]) for name in names),
+    ]
 
 
 @jobs.command("follow")
@@ -115,6 +125,8 @@ def cancel(
     ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json: JsonOption = False
 ) -> None:
     """Cancel a job that has not ended."""
+    from slipway.cli import jobs as following
+
     session = session_of(ctx).heed(project=project, json=as_json)
     path = path_of(session, job)
     session.client.get(path)  # an unknown job is told apart from a server that cannot cancel
@@ -126,7 +138,16 @@ def cancel(
                 "This server cannot cancel jobs.", code="NOT_SUPPORTED", hint="Upgrade it."
             ) from error
         raise
-    output.print_json(found) if session.json else print(f"Cancelled {job}.")
+    asked = found["state"] not in following.ENDED
+    output.print_json(found) if session.json else print("Being cancelled." if asked else found["state"])
+
+
+@jobs.command("retry")
+def retry(ctx: typer.Context, job: JobId, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Do a failed or cancelled job again, as a new one, and print its id."""
+    session = session_of(ctx).heed(project=project, json=as_json)
+    found = session.client.post(f"{path_of(session, job)}/retry")
+    output.print_json(found) if session.json else print(found["id"])
 
 
 def add_to(app: typer.Typer) -> None:
