@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from stack import directories, hybrid, identity, pidfiles, programs
 from stack.platform_commands import PlatformCommands, StepFailed, wait_until
-from stack.settings import Stack
+from stack.settings import ROOT, Stack
 from stack.supervisor import Program, Supervisor, tail
 from stack.terminal import Step, Terminal
 
@@ -119,6 +119,7 @@ class BringUp:
         if self.password:
             lines += [f"  Sign in as {ADMINISTRATOR} with the password {self.password}",
                       "  It is shown this once; `manage.py create_admin --reset` makes another."]  # fmt: skip
+        lines += [f"  From a terminal: {ROOT}/bin/slipway login {self.stack.url}"]
         lines += [f"  Logs: {self.stack.logs}    Ctrl-C stops Slipway, containers go on.", ""]
         self.terminal.line("\n".join(lines))
 
