@@ -96,10 +96,11 @@ def stage() -> Iterator[Stage]:
 
 
 def sign_in(page: Page, url: str, user: str, password: str) -> None:
+    url = url.rstrip("/")
     page.goto(f"{url}/accounts/login/")
     page.get_by_label("User name or e-mail").fill(user)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(f"{url}/")
 
 

@@ -38,10 +38,10 @@ async def container_log(request: HttpRequest, container_id: str) -> JsonResponse
     if before is None:
         asked = LogRequest(position=_number(request, "position"), tail=_number(request, "tail"))
     else:
-        # Any byte will do to begin at: a torn first line is skipped, and read with the next step.
         asked = LogRequest(position=max(0, before - BEFORE_BYTES))
     try:
-        entries = await _take(read_log(container, asked, source), before)
+        found = read_log(container, asked, source)
+        entries = await (take(found) if before is None else take_before(found, asked.position or 0, before))
     except LogGone:
         entries = []
     except SlipwayError as error:
@@ -56,15 +56,29 @@ def _find(request: HttpRequest, container_id: str) -> Container:
         raise Http404(error.message) from error
 
 
-async def _take(found: AsyncIterator[LogEntry], before: int | None) -> list[LogEntry]:
+async def take(found: AsyncIterator[LogEntry]) -> list[LogEntry]:
+    """The first LINES_MAX."""
     taken: list[LogEntry] = []
     async with aclosing(found) as entries:  # type: ignore[type-var]  # an async generator in fact
         async for entry in entries:
-            if before is not None and entry.position >= before:
-                break
             taken.append(entry)
-            if before is None and len(taken) >= LINES_MAX:
+            if len(taken) >= LINES_MAX:
                 break
+    return taken
+
+
+async def take_before(found: AsyncIterator[LogEntry], start: int, before: int) -> list[LogEntry]:
+    """Those that begin before ``before``, of what was read from ``start`` on, which may be in mid-line.
+
+    What begins exactly there may be the rest of a line; the next step, from further up, reads it whole.
+    """
+    taken: list[LogEntry] = []
+    async with aclosing(found) as entries:  # type: ignore[type-var]  # an async generator in fact
+        async for entry in entries:
+            if entry.position >= before:
+                break
+            if start == 0 or entry.position > start:
+                taken.append(entry)
     return taken
 
 
