@@ -106,10 +106,12 @@ def cancel(actor: Actor, job: Job) -> Job:
     require(actor, Action.WRITE, job)
     with transaction.atomic():
         row = _locked(job)
-        if row.state == JobState.CANCELLED or row.cancel_requested_at is not None:
+        if row.state == JobState.CANCELLED:
             return row
         if not row.is_active:
             raise JobEnded(f"The job has {row.state} already.", state=row.state)
+        if row.cancel_requested_at is not None:
+            return row
         now = timezone.now()
         row.cancel_requested_at = now
         if row.admitted_at is None:
