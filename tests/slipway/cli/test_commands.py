@@ -226,6 +226,9 @@ def test_a_name_revokes_the_one_valid_token_that_has_it(server: Server, signed_i
     server.page("/tokens", token(1), token(2, revoked_at="2026-01-02T03:04:05Z"), token(3, name="other"))
     server.on("DELETE", f"/tokens/{1:032x}", no_content)
     assert signed_in("tokens", "revoke", "ci").code == 0
+    server.page(f"{WEB}/tokens", token(1), token(4, name="robot"))
+    server.on("DELETE", f"/tokens/{4:032x}", no_content)
+    assert signed_in("tokens", "revoke", "robot", "--project", "acme/web").out == "Revoked robot.\n"
     server.page("/tokens", token(1), token(2))
     assert signed_in("tokens", "revoke", "ci").code == 2
 

@@ -256,32 +256,31 @@ def _expiry(text: str | None) -> str | None:
 def revoke_token(
     ctx: typer.Context,
     token: Annotated[str, typer.Argument(help="Its id, the beginning of that, its prefix or its name.")],
+    project: ProjectOption = None,
 ) -> None:
-    """Revoke a token: it opens nothing any more."""
+    """Revoke a token: it opens nothing any more. With --project also one of its robots."""
     from slipway.cli.client import at
 
-    session = session_of(ctx)
-    prefix = token.removeprefix("slp_").partition("_")[0]
-    # A revoked one can be meant only by its id: its name may have a successor.
-    found = [
-        each
-        for each in session.client.items("/tokens")
-        if each["id"] == token
-        or (
-            not each["revoked_at"]
-            and (
-                token == each["name"]
-                or prefix == each["prefix"]
-                or (len(token) >= 6 and each["id"].startswith(token))
-            )
-        )
-    ]
+    session = session_of(ctx).heed(project=project)
+    known = list(session.client.items("/tokens"))
+    if project:
+        known += session.client.items(session.below("tokens"))
+    found = {each["id"]: each["name"] for each in known if _is_meant(each, token)}
     if len(found) > 1:
         raise Misused(
             f"{token[:60]!r} fits {len(found)} tokens.", "Name it by its id: `slipway tokens --json`."
         )
-    session.client.delete(at("tokens", found[0]["id"] if found else token))
-    print(f"Revoked {found[0]['name'] if found else token}.")
+    session.client.delete(at("tokens", *(found or [token])))
+    print(f"Revoked {next(iter(found.values()), token)}.")
+
+
+def _is_meant(token: dict[str, Any], text: str) -> bool:
+    """A revoked one can be meant only by its id: its name may have a successor."""
+    if token["revoked_at"] or token["id"] == text:
+        return bool(token["id"] == text)
+    prefix = text.removeprefix("slp_").partition("_")[0]
+    begins = len(text) >= 6 and token["id"].startswith(text)
+    return begins or text == token["name"] or prefix == token["prefix"]
 
 
 def add_to(app: typer.Typer) -> None:
