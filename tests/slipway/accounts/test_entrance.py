@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from allauth.usersessions.models import UserSession
 from django.core import mail
+from django.core.management import call_command
 from django.test import Client
 
 from slipway.accounts import services
@@ -112,6 +115,31 @@ def test_guessing_is_slowed_down_wherever_it_comes_from(ada: User) -> None:
     browser = Client()
     sign_in(browser)
     assert not is_in(browser)
+
+
+def test_failed_attempts_are_counted_for_all_processes_in_redis(
+    settings: Any, redis_socket: Path, broker: Any, ada: User
+) -> None:
+    """As a process of its own would: with nothing in memory but what Redis says."""
+    cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"unix://{redis_socket}"}
+    for number in range(6):
+        settings.CACHES = {"default": {**cache, "KEY_PREFIX": "throttle"}}
+        answer = sign_in(Client(), password="guess", REMOTE_ADDR=f"192.0.2.{number}")
+    assert b"Too many failed" in answer.content
+    assert broker.keys("*rl*")
+    broker.flushall()
+    browser = Client()
+    sign_in(browser)
+    assert is_in(browser)
+
+
+def test_lost_factors_are_reset_at_the_terminal(ada: User) -> None:
+    TOTP.activate(ada, generate_totp_secret())
+    call_command("reset_factors", "ada", stdout=StringIO())
+    browser = Client()
+    sign_in(browser)
+    assert is_in(browser)
+    assert Entry.objects.get(action="factor.reset").actor == "operator"
 
 
 def test_one_address_cannot_try_all_accounts() -> None:
