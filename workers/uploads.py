@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workers import crash
-from workers.content import DirectoryContent, Writer
+from workers.content import DirectoryContent, Writer, full_disk
 from workers.oci.digest import Digest
 
 FORGOTTEN = 24 * 3600.0
@@ -32,7 +32,7 @@ class Uploads:
 
     def keep(self, writer: Writer) -> Digest:
         """Commit the blob, with a ticket. Raises as ``Writer.commit`` does."""
-        with self._locked():
+        with self._locked(), full_disk(self._directory):
             digest = writer.commit()
             crash.point("upload.before_ticket")
             tickets = self._tickets(digest)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -184,7 +185,9 @@ class NodeUnderTest:
     def command(self, *args: str, container: str = "", generation: int = 1, run: int = 1) -> RunContainer:
         container = container or secrets.token_hex(32)
         self.made.append(container)
-        project = ProjectSlice(f"{self.index:032x}", self.index * 65536, f"10.{90 + self.index % 10}.77.0/24")
+        project = ProjectSlice(
+            f"{self.index:032x}"[::-1], self.index * 65536, f"10.{90 + self.index % 10}.77.0/24"
+        )
         spec = ContainerSpec(
             self.image_id, SCOPE, "test", "test", command=args, limits=Limits(memory_bytes=64 << 20)
         )
@@ -214,13 +217,18 @@ class NodeUnderTest:
         teardown(engine)
         self.redis.kill()
         cgroups.remove(self.instance)
+        if self.places.data.is_mount():
+            subprocess.run(["umount", str(self.places.data)], check=True)
         shutil.rmtree(self.places.data.parent)
 
 
-def open_node_under_test() -> NodeUnderTest:
-    """Redis runs, keys are exchanged; worker and agent are not started."""
+def open_node_under_test(*, disk: Path | None = None) -> NodeUnderTest:
+    """Redis runs, keys are exchanged; worker and agent are not started. ``disk``: an image for the data."""
     directory = scratch()
     places = Places(directory / "data", directory / "run")
+    if disk is not None:
+        places.data.mkdir(mode=0o711)
+        subprocess.run(["mount", "-o", "loop,nosuid,nodev", str(disk), str(places.data)], check=True)
     places.prepare()
     redis = PrivateRedis(places.run / "redis.sock")
     redis.start()

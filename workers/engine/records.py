@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from workers.content import full_disk
 from workers.engine.places import Places
 from workers.engine.runtime.process import Process, boot_id
 from workers.errors import BadCommand
@@ -148,15 +149,22 @@ def find(places: Places, container: str) -> Record | None:
 
 
 def write(places: Places, record: Record) -> None:
-    """Needs the container's lock."""
+    """Needs the container's lock. Raise ``NoSpace``; the record before stands then."""
     path = os.fspath(places.record(record.container))
     aside = path + ".new"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, dump(record).encode())
-    finally:
-        os.close(fd)
+    with full_disk(places.record(record.container)):
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, dump(record).encode())
+        finally:
+            os.close(fd)
     os.rename(aside, path)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """A disk that is almost full takes a part, and says so only when it is asked for the rest."""
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def forget(places: Places, container: str) -> None:
@@ -176,9 +184,10 @@ def containers(places: Places) -> list[str]:
 def locked(places: Places, container: str) -> Iterator[None]:
     """Hold the container's lock: one holder among all threads and processes of the node.
 
-    The kernel frees it when the holder dies.
+    The kernel frees it when the holder dies. Raise ``NoSpace`` when it cannot even be made.
     """
-    fd = _lock(places, container)
+    with full_disk(places.lock(container)):
+        fd = _lock(places, container)
     try:
         yield
     finally:

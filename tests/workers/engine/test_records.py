@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from workers.engine import records
 from workers.engine.places import Places
 from workers.engine.records import Outcome, Phase, Record, Stopping
 from workers.engine.runtime.process import Process, boot_id
+from workers.errors import NoSpace
 from workers.messages import ContainerSpec, Failure, ProjectSlice, RunContainer
 
 ID = "c" * 64
@@ -122,3 +125,24 @@ def test_containers_are_listed_by_their_directories(places: Places) -> None:
         with records.locked(places, each):
             pass
     assert records.containers(places) == ["a" * 64, "b" * 64]
+
+
+def test_a_disk_that_takes_only_a_part_leaves_the_record_before(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an almost full one does: a part is taken without complaint, the rest is refused."""
+    taken: list[int] = []
+
+    def write(fd: int, data: bytes) -> int:
+        if taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken.append(os_write(fd, data[:10]))
+        return taken[0]
+
+    with records.locked(places, ID):
+        records.write(places, RECORD)
+        os_write = os.write
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(NoSpace, match="No space left on the disk"):
+            records.write(places, replace(RECORD, generation=4))
+    assert records.find(places, ID) == RECORD
