@@ -136,13 +136,10 @@ def _job_started(event: JobStarted, node: Node, at: datetime) -> Hints:
 
 @_apply.register
 def _job_progressed(event: JobProgressed, node: Node, at: datetime) -> Hints:
-    row = _job(event.job, node)
-    if row is None:
-        return ()
-    detail = event.detail[:PROGRESS_LENGTH]
-    is_new = (row.detail, row.done, row.total) != (detail, event.done, event.total)
-    known = progress.go_on(row, detail=detail, done=event.done, total=event.total)
-    return _told(row) if known and is_new else ()
+    project = progress.go_on(
+        event.job, node, detail=event.detail[:PROGRESS_LENGTH], done=event.done, total=event.total
+    )
+    return (project_hint(project.hex, "jobs"),) if project else ()
 
 
 @_apply.register

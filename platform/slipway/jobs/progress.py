@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.db import transaction
@@ -38,12 +39,24 @@ def begin(row: Job, at: datetime) -> bool:
     return True
 
 
-def go_on(row: Job, **columns: Any) -> bool:
-    """It is alive; ``columns`` say how far it is. Whether that was news."""
-    if row.state not in ACTIVE:
-        return False
-    _write(row, **columns, **_leased(row))
-    return True
+def go_on(job_id: str, node: Node, **columns: Any) -> UUID | None:
+    """It is alive; ``columns`` say how far it is. The project to be told, None when nobody need be.
+
+    The commonest event by far: it costs one row read and one written, and locks nothing for longer.
+    """
+    key = parse_id(job_id)
+    rows = Job.objects.filter(pk=key, node=node, state__in=ACTIVE)
+    known = rows.values("project_id", "cancel_requested_at", *columns).first() if key else None
+    if known is None:
+        return None
+    until = timezone.now() + LEASE
+    leased: dict[str, Any] = {"lease_until": until}
+    if known["cancel_requested_at"] is None:
+        # A wish to cancel keeps its own time of sending.
+        leased |= {"resend_at": until, "sends": 1}
+        rows = rows.filter(cancel_requested_at=None)
+    rows.update(**columns, **leased)
+    return known["project_id"] if any(known[name] != value for name, value in columns.items()) else None
 
 
 def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = None) -> bool:
