@@ -6,6 +6,7 @@ import { isOpen, subscribe } from "./socket.js";
 
 const SPACING = 400;
 const POLLING = 4000;
+const LOOKING = 15000; // a hint may be lost on its way, so the facts are looked at now and then anyway
 
 class Region {
   constructor(element) {
@@ -13,8 +14,7 @@ class Region {
     this.last = 0;
     this.timer = null;
     for (const topic of element.dataset.topic.split(" ")) {
-      const refresh = () => this.refresh();
-      subscribe(topic, refresh, refresh);
+      subscribe(topic, () => this.refresh());
     }
   }
 
@@ -35,9 +35,9 @@ const regions = [];
 export function startRegions() {
   for (const element of document.querySelectorAll("[data-topic][hx-get]")) regions.push(new Region(element));
   for (const element of document.querySelectorAll("[data-poll][hx-get]")) poll(element);
-  setInterval(() => {
-    if (!isOpen() && !document.hidden) regions.forEach((region) => region.refresh());
-  }, POLLING);
+  const refresh = () => !document.hidden && regions.forEach((region) => region.refresh());
+  setInterval(() => isOpen() || refresh(), POLLING);
+  setInterval(() => isOpen() && refresh(), LOOKING);
 }
 
 /** Facts without a topic (the nodes, jobs of all projects): asked for every few seconds while looked at. */

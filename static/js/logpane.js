@@ -54,6 +54,7 @@ export class LogPane {
 
   /** Once per animation frame, however many messages came. */
   flush() {
+    cancelAnimationFrame(this.frame);
     this.frame = undefined;
     const frames = this.waiting;
     this.waiting = [];
@@ -105,6 +106,7 @@ export class LogPane {
 
   /** The container started again: read on where the last run ended. */
   resume() {
+    if (this.waiting.length) this.flush(); // the end may be among what has come and is not yet drawn
     if (this.ended && isOpen()) {
       this.ended = false;
       send({ op: "follow", topic: this.topic, ...this.from() });

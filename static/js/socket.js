@@ -4,41 +4,39 @@ const FIRST_RETRY = 500;
 const LAST_RETRY = 15000;
 const CALM = 1500; // a drop shorter than this is not worth a banner
 
-const topics = new Map(); // topic -> { opening: () => frame, closing: op, listeners: Set of { receive, again } }
+const topics = new Map(); // topic -> { opening: () => frame, closing: op, listeners: Set of functions }
 let socket = null;
 let failures = 0;
 let timer = null;
 let banner = null;
-let everOpen = false;
 
 export const isOpen = () => socket !== null && socket.readyState === WebSocket.OPEN;
 
-/** Receive hints about `topic` ("project:…", "container:…"); `again` runs after a drop, when some were missed. */
-export function subscribe(topic, receive, again = () => {}) {
-  return join(topic, { opening: () => ({ op: "subscribe", topic }), closing: "unsubscribe" }, { receive, again });
+/** Receive hints about `topic` ("project:…", "container:…"); the first one, also after a drop, is "subscribed". */
+export function subscribe(topic, receive) {
+  return join(topic, { opening: () => ({ op: "subscribe", topic }), closing: "unsubscribe" }, receive);
 }
 
 /** Follow a log; `from()` gives position or tail to go on with, also after a drop. */
 export function follow(topic, from, receive) {
   const opening = () => ({ op: "follow", topic, ...from() });
-  return join(topic, { opening, closing: "unfollow" }, { receive, again: () => {} });
+  return join(topic, { opening, closing: "unfollow" }, receive);
 }
 
 export function send(frame) {
   if (isOpen()) socket.send(JSON.stringify(frame));
 }
 
-function join(topic, made, listener) {
+function join(topic, made, receive) {
   const known = topics.get(topic);
   const entry = known ?? { ...made, listeners: new Set() };
-  entry.listeners.add(listener);
-  if (!known) {
-    topics.set(topic, entry);
-    if (isOpen()) send(entry.opening());
-    else connect();
-  }
+  entry.listeners.add(receive);
+  topics.set(topic, entry);
+  // A second listener asks again too: what it shows may be older than the subscription.
+  if (isOpen()) send(entry.opening());
+  else connect();
   return () => {
-    entry.listeners.delete(listener);
+    entry.listeners.delete(receive);
     if (entry.listeners.size || !topics.delete(topic)) return;
     send({ op: entry.closing, topic });
   };
@@ -59,11 +57,7 @@ function connect() {
 
 function opened() {
   failures = 0;
-  for (const entry of topics.values()) {
-    send(entry.opening());
-    if (everOpen) entry.listeners.forEach((listener) => listener.again());
-  }
-  everOpen = true;
+  for (const entry of topics.values()) send(entry.opening());
   tell(true);
 }
 
@@ -77,7 +71,7 @@ function closed() {
 }
 
 function deliver(frame) {
-  topics.get(frame.topic)?.listeners.forEach((listener) => listener.receive(frame));
+  topics.get(frame.topic)?.listeners.forEach((receive) => receive(frame));
 }
 
 function tell(open) {

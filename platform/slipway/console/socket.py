@@ -125,6 +125,8 @@ class Socket(AsyncJsonWebsocketConsumer):
         if topic not in self.topics:
             self.topics.add(topic)
             await self.channel_layer.group_add(topic.replace(":", "."), self.channel_name)
+        # What happened since the page was rendered was told to nobody: look once more.
+        await self.send_json({"topic": topic, "hint": "subscribed"})
 
     async def _follow(self, topic: str, frame: dict[str, Any]) -> None:
         position, tail = _whole(frame, "position", POSITION_MAX), _whole(frame, "tail", TAIL_MAX)

@@ -95,7 +95,8 @@ class Tab(ApplicationCommunicator):
 
     def __init__(self, user: Any, session: Any) -> None:
         self.session = session
-        scope = {"type": "websocket", "path": "/ws", "headers": [], "user": user, "session": session}
+        headers = [(b"host", b"localhost:8000"), (b"origin", b"http://localhost:8000")]
+        scope = {"type": "websocket", "path": "/ws", "headers": headers, "user": user, "session": session}
         super().__init__(Socket.as_asgi(), scope)
 
     async def connect(self) -> None:
@@ -146,6 +147,36 @@ async def eventually(look: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "is_own"),
+    [
+        ("http://localhost:8000", "localhost:8000", True),
+        ("https://cloud.example.org", "cloud.example.org", True),
+        ("https://Cloud.example.org:443", "cloud.example.org", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
+        ("http://localhost:8001", "localhost:8000", False),
+        ("http://localhost", "localhost:8000", False),
+        ("https://evil.example.org", "cloud.example.org", False),
+        ("http://cloud.example.org:99999", "cloud.example.org", False),
+        ("null", "localhost:8000", False),
+        ("", "localhost:8000", False),
+        ("", "", False),
+    ],
+)
+def test_only_a_page_of_the_same_host_and_port_is_ours(origin: str, host: str, is_own: bool) -> None:
+    scope = {"headers": [(b"host", host.encode()), (b"origin", origin.encode())]}
+    assert module.is_own_page(scope) is is_own
+
+
+async def test_the_page_of_another_port_on_this_host_gets_no_socket(world: Any) -> None:
+    _, member, _ = world
+    tab = Tab(member, SessionStore())
+    tab.scope["headers"] = [(b"host", b"localhost:8000"), (b"origin", b"http://localhost:3000")]
+    await tab.send_input({"type": "websocket.connect"})
+    assert (await tab.receive_output(PATIENCE))["type"] == "websocket.close"
+    await tab.disconnect()
+
+
 async def test_nobody_is_told_anything_without_signing_in(connect: Open) -> None:
     tab = await connect(AnonymousUser())
 
@@ -180,7 +211,7 @@ async def test_a_hint_reaches_who_subscribed_and_nobody_else(connect: Open, worl
     await tab.send_json({"op": "subscribe", "topic": f"container:{container.id}"})
     await other.send_json({"op": "subscribe", "topic": f"container:{container.id}"})
     assert "error" in await heard(other)
-    await settled(tab)
+    assert await heard(tab) == {"topic": f"container:{container.id}", "hint": "subscribed"}
 
     await send(container_hints(container.id, project, "state"))
 
@@ -362,4 +393,24 @@ async def test_topics_have_a_limit(connect: Open, world: Any, monkeypatch: pytes
     await tab.send_json({"op": "subscribe", "topic": f"container:{container.id}"})
     await tab.send_json({"op": "subscribe", "topic": f"project:{project}"})
 
-    assert (await heard(tab))["topic"] == f"project:{project}"
+    assert (await heard(tab))["hint"] == "subscribed"
+    refused = await heard(tab)
+    assert refused["topic"] == f"project:{project}"
+    assert refused["error"]["code"] == "FRAME_INVALID"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"op": "subscribe", "topic": "project:{%s}"}',
+        '{"op": "subscribe", "topic": "project:\\u0000"}',
+    ],
+)
+async def test_a_strange_frame_is_refused_and_the_socket_stays(connect: Open, world: Any, text: str) -> None:
+    container, member, _ = world
+    tab = await connect(member)
+    await tab.send_text(text.replace("%s", str(container.project_id)))
+    assert (await heard(tab))["error"]["code"] in ("FRAME_INVALID", "NOT_FOUND")
+    await tab.send_json({"op": "nothing", "topic": "project:x"})
+    assert (await heard(tab))["error"]["code"] == "FRAME_INVALID"
