@@ -61,7 +61,7 @@ class ApiView(APIView):
             response = act()
             return Answer(response.status_code, response.data, response.headers.get("Location", ""))
 
-        return answered(once(request.user, parse_key(request.headers[HEADER]), mark, answer))
+        return answered(once(self.actor, parse_key(request.headers[HEADER]), mark, answer))
 
     @property
     def actor(self) -> Actor:

@@ -66,6 +66,13 @@ class Actor:
         return f"{self.user.username} (slp_{self.token.prefix})" if self.token else self.user.username
 
     @property
+    def identity(self) -> str:
+        """The same for the same user, whatever token is used, and for the same robot; no name, so never reused."""
+        if self.user is not None:
+            return f"user:{self.user.pk}"
+        return f"robot:{self.token.pk}" if self.token else "operator"
+
+    @property
     def roles(self) -> dict[UUID, Role]:
         """Team id → role."""
         return self._standing.teams

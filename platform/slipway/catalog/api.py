@@ -160,7 +160,7 @@ class Images(AsyncApiView):
             return answered(act())
         parts = (request.get_full_path(), upload.digest, json.dumps(asked))
         mark = fingerprint(b"POST", *(part.encode() for part in parts))
-        return answered(once(request.user, parse_key(request.headers[HEADER]), mark, act))
+        return answered(once(self.actor, parse_key(request.headers[HEADER]), mark, act))
 
     def _queue(self, project: Project, upload: Upload, asked: dict[str, Any]) -> Job:
         return services.import_image(

@@ -16,8 +16,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from slipway.accounts.actors import Actor
 from slipway.accounts.errors import InvalidRequest
-from slipway.accounts.models import User
 from slipway.jobs.errors import IdempotencyMismatch
 from slipway.jobs.models import IdempotentAnswer
 
@@ -51,21 +51,22 @@ def fingerprint(*parts: bytes) -> str:
     return total.hexdigest()
 
 
-def once(user: User, key: str, mark: str, act: Callable[[], Answer]) -> Answer:
+def once(actor: Actor, key: str, mark: str, act: Callable[[], Answer]) -> Answer:
     """What ``act`` answers, or has answered to the same request in the last 24 hours.
 
     Raise ``IdempotencyMismatch`` when the key came with another request, and whatever ``act`` raises: then
     nothing was done, and the key is free again.
     """
+    mine = IdempotentAnswer.objects.filter(actor=actor.identity, key=key)
     try:
         with transaction.atomic():
-            IdempotentAnswer.objects.filter(user=user, key=key, created_at__lt=timezone.now() - LIFE).delete()
-            row = IdempotentAnswer(user=user, key=key, fingerprint=mark)
+            mine.filter(created_at__lt=timezone.now() - LIFE).delete()
+            row = IdempotentAnswer(actor=actor.identity, key=key, fingerprint=mark)
             with transaction.atomic():
                 row.save(force_insert=True)
             return _keep(row, act())
     except IntegrityError as error:
-        known = IdempotentAnswer.objects.filter(user=user, key=key).first()
+        known = mine.first()
         if known is None:
             raise  # not the key's: something else was there already
         return _replay(known, mark, error)

@@ -109,7 +109,8 @@ class Job(Row):
 class IdempotentAnswer(Row):
     """What a request with an ``Idempotency-Key`` was answered, for 24 hours."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    actor = models.CharField(max_length=60)
+    """``Actor.identity``: keys of different users and robots never meet."""
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     """SHA-256 of method, address and body: the same key for anything else is a mistake."""
@@ -120,7 +121,7 @@ class IdempotentAnswer(Row):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["user", "key"], name="jobs_idempotent_answer_unique"),
+            models.UniqueConstraint(fields=["actor", "key"], name="jobs_idempotent_answer_unique"),
         ]
         indexes = [models.Index(fields=["created_at"], name="jobs_idempotent_answer_age")]
 

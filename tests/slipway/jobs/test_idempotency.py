@@ -47,6 +47,16 @@ def test_the_same_request_is_done_once_and_answered_the_same() -> None:
     assert create(client, project, "k2").json()["id"] != first.json()["id"]
 
 
+def test_a_robot_may_repeat_itself_and_meets_nobody_elses_keys() -> None:
+    client, project, actor = world()
+    token = issue_token(actor, "ci", scopes=["write"], project=project, robot=True)[1]
+    robot = Client(headers={"authorization": f"Bearer {token}"})
+    first, second = create(robot, project, "k"), create(robot, project, "k")
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert create(client, project, "k").json()["id"] != first.json()["id"]
+
+
 def test_the_same_key_with_another_body_is_a_mistake() -> None:
     client, project, _ = world()
     create(client, project, "k")

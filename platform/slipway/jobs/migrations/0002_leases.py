@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
             name='IdempotentAnswer',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('actor', models.CharField(max_length=60)),
                 ('key', models.CharField(max_length=255)),
                 ('fingerprint', models.CharField(max_length=64)),
                 ('status', models.PositiveSmallIntegerField(default=0)),
@@ -68,18 +69,13 @@ class Migration(migrations.Migration):
             model_name='job',
             index=models.Index(condition=models.Q(('state', 'queued')), fields=['node', 'created_at', 'id'], name='jobs_job_queue'),
         ),
-        migrations.AddField(
-            model_name='idempotentanswer',
-            name='user',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
         migrations.AddIndex(
             model_name='idempotentanswer',
             index=models.Index(fields=['created_at'], name='jobs_idempotent_answer_age'),
         ),
         migrations.AddConstraint(
             model_name='idempotentanswer',
-            constraint=models.UniqueConstraint(fields=('user', 'key'), name='jobs_idempotent_answer_unique'),
+            constraint=models.UniqueConstraint(fields=('actor', 'key'), name='jobs_idempotent_answer_unique'),
         ),
         migrations.RunPython(admit_all, migrations.RunPython.noop),
     ]
