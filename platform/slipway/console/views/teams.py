@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -23,6 +23,7 @@ from slipway.console.calls import Call, curls
 from slipway.console.forms import Styled, blame
 from slipway.console.members import actor_of, member_page
 from slipway.console.views.answers import done
+from slipway.projects.models import Project
 from slipway.projects.queries import list_projects
 from workers.errors import UserError
 
@@ -42,10 +43,10 @@ class InvitationForm(Styled):
     project = forms.ChoiceField(label="To", required=False)
     days = forms.IntegerField(label="Days until it expires", min_value=1, max_value=30, initial=7)
 
-    def __init__(self, *args: Any, projects: list[Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [("", "the whole team"), *((each.slug, f"only {each.path}") for each in projects)]
-        self.fields["project"].choices = choices
+        cast(forms.ChoiceField, self.fields["project"]).choices = choices
 
 
 @require_safe
