@@ -7,7 +7,6 @@ import os
 import random
 import secrets
 import shutil
-import stat
 import tarfile
 import time
 from collections.abc import Callable, Iterable
@@ -187,6 +186,8 @@ def rootfs() -> bytes:
             _add(tar, f"bin/{applet}", kind=tarfile.SYMTYPE, link="busybox")
         _add(tar, "bin/setuid", _BUSYBOX.read_bytes(), mode=0o4755)
         _add(tar, "bin/plain", b"no program\n", mode=0o644)
+        _add(tar, "bin/garbage", b"no program\n", mode=0o755)
+        _add(tar, "bin/orphan", b"#!/no/interpreter\n", mode=0o755)
         _add(tar, "etc/passwd", b"root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n")
         _add(tar, "etc/group", b"root:x:0:\nbob:x:1000:\nvideo:x:44:bob\n")
     return output.getvalue()
@@ -224,9 +225,10 @@ def status(pid: int, name: str) -> str:
 
 
 def _holds(path: Path, container: str) -> bool:
+    """A lease is a link named by the address, to its holder."""
     try:
-        return stat.S_ISREG(path.stat().st_mode) and path.read_text().strip() == container
-    except FileNotFoundError:
+        return os.readlink(path) == container
+    except FileNotFoundError:  # given back since
         return False
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.system.rigs import DEADLINE, Rig, status, uid_outside, until
 from workers.engine import containers, logs
 from workers.engine.runtime import process
+from workers.engine.wires import veth_name
 from workers.errors import NoSuchContainer, NotRunning
 from workers.messages import ContainerExited, ContainerRemoved, ContainerStarted, Limits, RemoveContainer
 
@@ -181,6 +182,16 @@ def test_a_command_that_cannot_run_fails_and_leaves_nothing(
     assert rig.nothing_left(event.container)
 
 
+@pytest.mark.parametrize("program", ["/bin/garbage", "/bin/orphan"])
+def test_what_only_the_kernel_can_refuse_ends_at_once_and_its_log_says_why(rig: Rig, program: str) -> None:
+    """Runtimes look for the file and its mode; format and interpreter are the kernel's to judge."""
+    code, lines = rig.result(program)
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("exec ")
+    assert program in lines[0]
+
+
 @pytest.mark.parametrize(
     ("wish", "code"),
     [
@@ -201,6 +212,21 @@ def test_what_cannot_be_started_says_why_and_leaves_nothing(
     event = rig.events[-1]
     assert event.cause.code == code  # type: ignore[union-attr]
     assert rig.nothing_left(command.container)
+
+
+def test_what_looks_for_leftovers_sees_all_of_a_running_container(rig: Rig) -> None:
+    container = rig.run(*FOREVER)
+    found = rig.traces(container)
+    address = rig.last(ContainerStarted).address
+    for trace in (
+        " - overlay ",
+        "/sys/fs/cgroup",
+        f"/{address}",
+        veth_name(container),
+        f"/containers/{container}",
+        "process ",
+    ):
+        assert any(trace in each for each in found), (trace, found)
 
 
 def test_nothing_is_left_of_a_finished_container_but_record_log_and_files(rig: Rig) -> None:
