@@ -37,6 +37,7 @@ def runc(message: str) -> str:
             CommandNotFound,
         ),
         (runc(UNABLE + 'exec: "/bin/x": permission denied'), CommandNotExecutable),
+        (runc(UNABLE + 'exec: "/loop": stat /loop: too many levels of symbolic links'), CommandNotExecutable),
         (runc("unable to start: error during container init: mkdir /bin/sh: not a directory"), InvalidSpec),
         (runc("unable to apply cgroup configuration: permission denied"), RuntimeFailed),
     ],

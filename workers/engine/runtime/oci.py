@@ -71,7 +71,8 @@ _NOT_FOUND = re.compile(
     r"|exec: .*: (?:no such file or directory|not a directory)",
 )
 _NOT_EXECUTABLE = re.compile(
-    r"open executable: |exec: .*: (?:permission denied|operation not permitted|is a directory)"
+    r"open executable: "
+    r"|exec: .*: (?:permission denied|operation not permitted|is a directory|too many levels of symbolic)"
 )
 _BAD_DIRECTORY = re.compile(r"chdir `|mkdir .*: not a directory|chdir to cwd")
 _LOGRUS = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
