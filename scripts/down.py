@@ -26,7 +26,7 @@ def main() -> int:
         stack = read_stack(os.environ)
         stop_processes(stack, terminal)
         if (stack.data / "node").is_dir():
-            stop_node(stack, terminal)
+            stop_node(terminal)
         cgroups.remove(stack.instance)
     except (ValueError, SlipwayError) as error:
         terminal.problem(str(error))
@@ -48,7 +48,7 @@ def stop_processes(stack: Stack, terminal: Terminal) -> None:
         path.unlink()
 
 
-def stop_node(stack: Stack, terminal: Terminal) -> None:
+def stop_node(terminal: Terminal) -> None:
     # Imported here: the engine's collaborators load native libraries, of no use when there is no node yet.
     from stack import teardown
     from workers.engine import host

@@ -12,7 +12,6 @@ from workers.errors import NodeError
 
 MODIFY = 0x0002
 CLOSE_WRITE = 0x0008
-MOVED_FROM = 0x0040
 MOVED_TO = 0x0080
 CREATE = 0x0100
 DELETE_SELF = 0x0400
