@@ -17,6 +17,7 @@ from slipway.console.views import (
     projects,
     teams,
     tokens,
+    usage,
 )
 
 IN_PROJECT = "projects/<slug:team>/<slug:slug>"
@@ -74,6 +75,10 @@ urlpatterns = [
     ),
     path("jobs/", jobs.job_list, name="jobs"),
     path("jobs/<str:job_id>/", jobs.job, name="job"),
+    path("jobs/<str:job_id>/<str:action>", jobs.job_act, name="job-act"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage/requests/<str:request_id>/<str:verdict>", usage.quota_decide, name="quota-decide"),
+    path(f"{IN_PROJECT}/quota", usage.quota, name="quota"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:token_id>/revoke", tokens.token_revoke, name="token-revoke"),
     path("audit/", audit.audit, name="audit"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -10,6 +13,7 @@ from rest_framework.response import Response
 from slipway.accounts.errors import NotFound
 from slipway.jobs import queries, services
 from slipway.jobs.models import Job, JobKind, JobState
+from slipway.pagination import paginate
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
 from slipway.views import ApiView, PageQuery, StrictSerializer
@@ -60,6 +64,7 @@ class JobsQuery(PageQuery):
 
 
 JOB_PAGE = page_of(JobOut)
+ORDER = ("-created_at", "-id")
 
 
 class AllJobs(ApiView):
@@ -71,7 +76,7 @@ class AllJobs(ApiView):
     )
     def get(self, request: Request) -> Response:
         asked = self.query(JobsQuery)
-        return self.page(asked, queries.list_jobs(self.actor, active=asked["active"]), JobOut)
+        return listed(self, asked, queries.list_jobs(self.actor, active=asked["active"]))
 
 
 class Jobs(ApiView):
@@ -84,7 +89,13 @@ class Jobs(ApiView):
     def get(self, request: Request, team: str, project: str) -> Response:
         asked = self.query(JobsQuery)
         found = get_project_by_path(self.actor, team, project)
-        return self.page(asked, queries.list_jobs(self.actor, found, active=asked["active"]), JobOut)
+        return listed(self, asked, queries.list_jobs(self.actor, found, active=asked["active"]))
+
+
+def listed(view: ApiView, asked: dict[str, Any], jobs: QuerySet[Job]) -> Response:
+    page = paginate(view.request, jobs, ORDER, cursor=asked["cursor"], limit=asked["limit"])
+    queries.place(page.items)
+    return Response({"items": JobOut(page.items, many=True).data, "next": page.next})
 
 
 class OneJob(ApiView):

@@ -71,6 +71,9 @@ class Job(Row):
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
+    position: int | None = None
+    """In its node's queue, 1 for the next; told by ``queries.place``."""
+
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from django.db.models import Case, Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from collections.abc import Iterable
+
+from django.db.models import QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
@@ -33,15 +35,25 @@ def get_job(actor: Actor, job_id: str) -> Job:
     job = _loaded().filter(pk=key).first() if key else None
     if job is None or not can(actor, Action.READ, job):
         raise NotFound(f"There is no job {job_id[:60]!r} that you can see.")
+    place([job])
     return job
 
 
+def place(jobs: Iterable[Job]) -> None:
+    """Tell each of ``jobs`` its ``position``: 1 for the next to begin on its node; None once it has begun.
+
+    One query: only the jobs that queue are numbered, however many others there are.
+    """
+    queued = {job.pk: job for job in jobs if job.state == JobState.QUEUED}
+    if not queued:
+        return
+    number = Window(RowNumber(), partition_by="node", order_by=["created_at", "id"])
+    numbered = Job.objects.filter(state=JobState.QUEUED).order_by().annotate(number=number)
+    nodes = {job.node_id for job in queued.values()}
+    for key, position in numbered.filter(node__in=nodes).values_list("pk", "number"):
+        if key in queued:
+            queued[key].position = position
+
+
 def _loaded() -> QuerySet[Job]:
-    """With ``position``: 1 for the next to begin on its node; None for what does not queue any more."""
-    created = OuterRef("created_at")
-    earlier = Q(created_at__lt=created) | Q(created_at=created, id__lt=OuterRef("id"))
-    ahead = Job.objects.filter(earlier, node=OuterRef("node"), state=JobState.QUEUED).order_by()
-    count = Coalesce(Subquery(ahead.values("node").annotate(count=Count("pk")).values("count")), Value(0))
-    queued = When(state=JobState.QUEUED, then=count + 1)
-    jobs = Job.objects.select_related("project__team", "node", "created_by", "retry_of")
-    return jobs.annotate(position=Case(queued, default=None, output_field=IntegerField()))
+    return Job.objects.select_related("project__team", "node", "created_by", "retry_of")

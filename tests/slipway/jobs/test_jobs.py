@@ -17,7 +17,7 @@ from slipway.jobs import handlers
 from slipway.jobs.errors import JobActive, JobEnded, NotRepeatable
 from slipway.jobs.models import Job, JobState
 from slipway.jobs.progress import LEASE, LEASE_LOST
-from slipway.jobs.queries import get_job, list_jobs
+from slipway.jobs.queries import get_job, list_jobs, place
 from slipway.jobs.services import cancel, may_retry, retry
 from slipway.nodes.models import Node
 from slipway.projects import ledger
@@ -108,7 +108,9 @@ def test_a_queue_knows_its_places() -> None:
     actor, project = world(builds=5)
     jobs = [queued(project, actor) for _ in range(3)]
     tell(jobs[0], JobStarted(jobs[0].hex))
-    positions = {job.pk: job.position for job in list_jobs(actor, project)}  # type: ignore[attr-defined]  # annotated
+    found = list(list_jobs(actor, project))
+    place(found)
+    positions = {job.pk: job.position for job in found}
     assert [positions[job.pk] for job in jobs] == [None, 1, 2]
     Node.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert get_job(actor, jobs[1].hex).waits_for == "node"

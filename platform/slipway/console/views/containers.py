@@ -27,6 +27,7 @@ from slipway.containers.models import Container, State
 from slipway.containers.queries import get_container
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library, get_project_by_path
+from slipway.projects.usage import usage
 from workers.errors import SlipwayError
 
 IMAGES_MAX = 50
@@ -145,6 +146,7 @@ def run(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpRespons
         "form": form,
         "images": images,
         "picked": images[:PICKED_MAX],
+        "uses": usage(project),
         "nav": "projects",
         "calls": curls(request, Call("Create and start", "POST", path, body)),
     }

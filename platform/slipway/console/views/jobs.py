@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
 
 from slipway.accounts.actors import Actor
+from slipway.accounts.errors import NotAllowed, NotFound
+from slipway.accounts.policy import Action, can
 from slipway.console.calls import Call, curls
 from slipway.console.members import member_page
-from slipway.console.views.answers import live_page
+from slipway.console.views.answers import done, live_page
+from slipway.jobs import services
 from slipway.jobs.models import Job, JobKind, JobState
-from slipway.jobs.queries import get_job, list_jobs
+from slipway.jobs.queries import get_job, list_jobs, place
 from slipway.pagination import paginate
 from slipway.projects.queries import get_project, list_projects
+from workers.errors import SlipwayError
 from workers.messages import BakeImage, ImportImage, decode_command
 
 PAGE = 50
@@ -26,6 +31,7 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     project = get_project(actor, only) if only else None
     cursor = request.GET.get("cursor", "")
     page = paginate(request, list_jobs(actor, project), ["-created_at", "-id"], cursor=cursor, limit=PAGE)
+    place(page.items)
     watched = [project] if project else list_projects(actor)
     path = project.path if project else "acme/shop"
     context = {
@@ -41,16 +47,47 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 @require_safe
 @member_page
 def job(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
+    return show(request, actor, get_job(actor, job_id))
+
+
+@require_POST
+@member_page
+def job_act(request: HttpRequest, actor: Actor, job_id: str, action: str) -> HttpResponse:
+    """Cancel or retry; what went wrong is told on the page itself."""
     found = get_job(actor, job_id)
+    if action not in ("cancel", "retry"):
+        raise Http404("A job is cancelled or retried.")
+    try:
+        if action == "cancel":
+            services.cancel(actor, found)
+            return done(request, "The job is being cancelled.", reverse("job", args=[found.hex]))
+        made = services.retry(actor, found)
+    except (NotAllowed, NotFound):
+        raise
+    except SlipwayError as error:
+        return show(request, actor, get_job(actor, job_id), error, status=409)
+    return done(request, "The job is done again.", reverse("job", args=[made.hex]))
+
+
+def show(
+    request: HttpRequest, actor: Actor, found: Job, error: SlipwayError | None = None, status: int = 200
+) -> HttpResponse:
+    path = f"/projects/{found.project.path}/jobs/{found.hex}"
+    may_write = can(actor, Action.WRITE, found)
     context = {
         "job": found,
+        "error": error,
+        "may_cancel": may_write and found.is_active and found.cancel_requested_at is None,
+        "may_retry": may_write and services.may_retry(found),
         "steps": _steps(found),
         "ahead": _ahead(found),
         "result": _result(found),
         "nav": "jobs",
-        "calls": curls(request, Call("This job", "GET", f"/projects/{found.project.path}/jobs/{found.hex}")),
+        "calls": curls(
+            request, Call("This job", "GET", path), Call("Cancel it", "POST", f"{path}/cancel")
+        ),
     }
-    return live_page(request, "console/job.html", "console/_job.html", context)
+    return live_page(request, "console/job.html", "console/_job.html", context, status)
 
 
 def _steps(found: Job) -> list[tuple[str, str]]:

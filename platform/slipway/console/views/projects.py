@@ -28,6 +28,7 @@ from slipway.pagination import paginate
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library, get_project_by_path
 from slipway.projects.services import create_project
+from slipway.projects.usage import usage
 from workers.errors import SlipwayError, UserError
 
 PAGE = 50
@@ -101,6 +102,7 @@ def _around(request: HttpRequest, actor: Actor, project: Project) -> dict[str, A
         "sees_team": sees_team,
         "may_manage": can(actor, Action.MANAGE, project),
         "images": list_images(actor, project)[:5],
+        "uses": usage(project),
         "calls": curls(
             request,
             Call("Containers of this project", "GET", path),
