@@ -125,7 +125,7 @@ class Matrix:
         except (AssertionError, Problem, Unreachable, OSError) as error:
             left = f"{type(error).__name__}: {error}"
         self.slowest = max(self.slowest, time.monotonic() - began)
-        return f"{planned}: {left}" if left else None
+        return f"{planned} ({wish.name}): {left}" if left else None
 
     def _carry_out(self, planned: Plan, wish: Wish) -> None:
         token = self.crash / planned.point if planned.point else None
@@ -152,16 +152,15 @@ class Matrix:
         if planned.victim != "runtime":
             time.sleep(planned.delay)  # the point in time is what the seed says
         deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
-            pid = find()
-            if pid is not None:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    return False
-                return True
-            time.sleep(0.002)
-        return False
+        while (pid := find()) is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)  # a runtime lives for some hundredths of a second
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
 
     def _check(self, planned: Plan, wish: Wish) -> str | None:
         """What is still there of what was done with, first as it ended, then removed."""

@@ -47,7 +47,7 @@ class Wish:
             self._insist(lambda: self._made(self._service(), start=True))
             until(self._has_begun, self.patience, f"{self.name} did not begin")
         elif self.operation == "cancel":
-            self._import()
+            self._insist(self._import)
 
     def _made(self, command: str, *, start: bool) -> bool:
         self.container = self.rest.create(self.name, "sh", "-c", command, start=start)["id"]
