@@ -50,8 +50,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.repeatable and request.method == "POST" and HEADER in request.headers:
-            handler = self.post  # type: ignore[attr-defined]  # a view that is repeatable has one
-            self.post = lambda request, **path: self._once(request, lambda: handler(request, **path))
+            handler: Callable[..., Response] = getattr(self, request.method.lower())
+            vars(self)["post"] = lambda request, **path: self._once(request, lambda: handler(request, **path))
 
     def _once(self, request: Request, act: Callable[[], Response]) -> Response:
         address = request.get_full_path().encode()

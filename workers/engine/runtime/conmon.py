@@ -53,12 +53,10 @@ def create(
     program: str,
     adopt: Callable[[int], None],
 ) -> Created:
-    """Let conmon create the container from its bundle. ``adopt(pid)`` moves conmon's cgroup.
-
-    ``program`` is what the container shall run, for errors to name.
+    """Let conmon create the container from its bundle; ``adopt(pid)`` moves conmon's cgroup.
 
     Raise ``CommandNotFound``, ``CommandNotExecutable`` or ``RuntimeFailed``. Whatever was made by
-    then must be cleaned up by the caller in either case.
+    then must be cleaned up by the caller in either case. Errors name the ``program`` to be run.
     """
     bundle = places.bundle(container)
     with (
