@@ -43,6 +43,8 @@ def invite(
     Maintainers invite developers and viewers; more takes an owner. Raise ``NotFound``, ``NotAllowed``,
     ``InvalidRequest``.
     """
+    if actor.is_robot:
+        raise NotAllowed("Robots invite nobody.")
     require(actor, Action.MANAGE, project or team)
     if project is not None and (project.team_id != team.id or role is Role.OWNER):
         raise InvalidRequest("A project of this team, and no owner of it, is needed.", field="role")

@@ -9,8 +9,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from slipway.accounts.actors import Actor
-from slipway.accounts.errors import InvalidRequest, NotFound
-from slipway.accounts.models import Membership, ProjectMembership, Role, Team, Token, User
+from slipway.accounts.errors import InvalidRequest, NotAllowed, NotFound
+from slipway.accounts.models import Invitation, Membership, ProjectMembership, Role, Team, Token, User
 from slipway.accounts.policy import Action, can, require
 from slipway.audit.services import record
 
@@ -27,13 +27,15 @@ def set_member(actor: Actor, team: Team, username: str, role: Role) -> Membershi
         _require_rank(actor, team, role, before)
         _keep_an_owner(team, before, role)
         member, _ = Membership.objects.update_or_create(team=team, user=user, defaults={"role": role})
+        if role not in (Role.OWNER, Role.MAINTAINER):
+            _withdraw_invitations(team, user.pk)
         record(actor, "member.set", team, user=username, before=_role(before), after={"role": role})
     actor.forget()
     return member
 
 
 def remove_member(actor: Actor, team: Team, username: str) -> None:
-    """Their roles in the team's projects go along, and tokens and robots of theirs are revoked there.
+    """Their roles in the team's projects, their tokens and robots there and their open invitations go along.
 
     Raise ``NotFound``; ``InvalidRequest`` for the last owner. Anybody may leave.
     """
@@ -50,6 +52,7 @@ def remove_member(actor: Actor, team: Team, username: str) -> None:
         before.delete()
         ProjectMembership.objects.filter(project__team=team, user_id=before.user_id).delete()
         revoked = _revoke_tokens(Q(project__team=team), before.user_id)
+        _withdraw_invitations(team, before.user_id)
         record(actor, "member.remove", team, user=username, before=_role(before), tokens_revoked=revoked)
     actor.forget()
 
@@ -79,6 +82,8 @@ def set_project_member(actor: Actor, project: Project, username: str, role: Role
 
     Raise ``NotFound``, ``NotAllowed``, ``InvalidRequest`` for owner.
     """
+    if actor.is_robot:
+        raise NotAllowed("Robots give no roles.")
     require(actor, Action.MANAGE, project)
     if role is Role.OWNER:
         raise InvalidRequest("A project belongs to its team: make them an owner there.", field="role")
@@ -183,6 +188,12 @@ def _revoke_tokens(where: Q, user_id: object) -> int:
     theirs = Q(user=user_id) | Q(user=None, created_by=user_id)
     found = Token.objects.filter(where & theirs, revoked_at=None)
     return found.update(revoked_at=timezone.now())
+
+
+def _withdraw_invitations(team: Team, user_id: object) -> None:
+    """Or somebody who was shown out would come in again by a link of their own."""
+    theirs = Invitation.objects.filter(team=team, created_by=user_id, accepted_at=None, revoked_at=None)
+    theirs.update(revoked_at=timezone.now())
 
 
 def _require_rank(actor: Actor, team: Team, role: Role, before: Membership | None) -> None:

@@ -133,7 +133,8 @@ def issue_token(
     credential = Credential.generate()
     token = Token(
         user=owner,
-        created_by=actor.user,
+        # A robot's robot goes with whoever made the first.
+        created_by=actor.user or (actor.token.created_by if actor.token else None),
         name=name.strip(),
         prefix=credential.prefix,
         digest=credential.digest,
@@ -201,7 +202,11 @@ def authenticate_token(text: str, *, origin: str = "", now: datetime | None = No
     """The actor behind a token. Raise ``InvalidToken``, ``ExpiredToken``, ``RevokedToken``."""
     credential = Credential.parse(text)
     now = now or timezone.now()
-    token = Token.objects.select_related("user", "project__team").filter(prefix=credential.prefix).first()
+    token = (
+        Token.objects.select_related("user", "created_by", "project__team")
+        .filter(prefix=credential.prefix)
+        .first()
+    )
     # The digest is compared before anything else is told about the token.
     if (
         token is None

@@ -22,6 +22,7 @@ from django.core import mail
 from django.core.management import call_command
 from django.test import Client
 
+from slipway import settings as platform_settings
 from slipway.accounts import services
 from slipway.accounts.actors import OPERATOR
 from slipway.accounts.models import User
@@ -121,9 +122,9 @@ def test_failed_attempts_are_counted_for_all_processes_in_redis(
     settings: Any, redis_socket: Path, broker: Any, ada: User
 ) -> None:
     """As a process of its own would: with nothing in memory but what Redis says."""
-    cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"unix://{redis_socket}"}
+    configured = platform_settings.CACHES["default"]
     for number in range(6):
-        settings.CACHES = {"default": {**cache, "KEY_PREFIX": "throttle"}}
+        settings.CACHES = {"default": {**configured, "LOCATION": f"unix://{redis_socket}"}}
         answer = sign_in(Client(), password="guess", REMOTE_ADDR=f"192.0.2.{number}")
     assert b"Too many failed" in answer.content
     assert broker.keys("*rl*")

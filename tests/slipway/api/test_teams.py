@@ -149,6 +149,21 @@ def test_a_removed_member_takes_their_tokens_along(people: People, team: str) ->
     assert not ProjectMembership.objects.exists()
 
 
+def test_who_was_shown_out_has_left_no_way_back_in(people: People, team: str) -> None:
+    member = make_actor(people.project.team, Role.MAINTAINER, username="max")
+    token = services.issue_token(member, "t", scopes=["admin"])[1]
+    secret = secret_of(Rest(token).post(f"{team}/invitations", {}))
+    asked = {"name": "ci", "scopes": ["admin"], "project": people.project.path, "robot": True}
+    robot = Rest(token).post("/api/v1/tokens", asked).json()["token"]
+    second = Rest(robot).post("/api/v1/tokens", asked).json()["token"]
+    assert Rest(second).get(people.path).status_code == 200
+    assert put(robot, f"{people.path}/members/max", {"role": "viewer"}).json()["code"] == "NOT_ALLOWED"
+    Rest(people.owner).delete(f"{team}/members/max")
+    assert Rest(second).get(people.path).json()["code"] == "TOKEN_REVOKED"
+    back = session_of(member.user).post("/api/v1/invitations/accept", {"secret": secret})
+    assert back.json()["code"] == "INVITATION_GONE"
+
+
 def test_the_last_owner_neither_leaves_nor_steps_down(people: People, team: str) -> None:
     owner = Membership.objects.get(team=people.project.team, role=Role.OWNER).user
     path = f"{team}/members/{owner.username}"

@@ -64,7 +64,11 @@ def _pages(actor: Actor) -> list[dict[str, str]]:
     pages = [
         _item("Dashboard", "page", "layout-dashboard", reverse("home")),
         _item("Projects", "page", "folder", reverse("projects")),
+        _item("Teams", "page", "users", reverse("teams")),
         _item("Jobs", "page", "list-check", reverse("jobs")),
+        _item("Your account", "page", "user", reverse("profile")),
+        _item("Sessions", "page", "device-desktop", reverse("sessions")),
+        _item("Second factor", "page", "shield-check", reverse("mfa_index")),
         _item("Access tokens", "page", "key", reverse("tokens")),
         _item("New project", "create", "plus", reverse("project-new")),
         _item("New team", "create", "plus", reverse("team-new")),
