@@ -25,7 +25,7 @@ def seed() -> dict[str, Any]:
     """Fill the database; answer what the stage needs to know."""
     now = timezone.now()
     node = factories.make_node(
-        heartbeat_at=now + timedelta(days=1),
+        heartbeat_at=now,
         facts={"version": "0.1.0", "runtime": "crun", "kernel": "6.12.48", "counts": {"containers": 6}},
     )
     mia = factories.make_user("mia", is_staff=True, name="Mia Lindqvist")
@@ -242,7 +242,7 @@ def web_log() -> list[str]:
         "/static/shop.css",
     )
     for number in range(400):
-        path = paths[number * 7 % len(paths)]
+        path = paths[number * 5 % len(paths)]
         took = 2 + number * 37 % 61
         status = 500 if number % 97 == 96 else 404 if number % 41 == 40 else 200
         colour = {200: green, 404: yellow, 500: red}[status]

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from slipway.containers.models import Container, State
 from slipway.hints import container_hints, send
+from slipway.nodes.models import Node
 from tests.fake_agent import FakeAgent
 from tests.stacks import free_port
 from tests.stage import seed
@@ -48,6 +49,7 @@ class Stage:
     async def run(self, facts: dict[str, Any]) -> None:
         await self.agent.start()
         serving = asyncio.create_task(self.server.serve())
+        beating = asyncio.create_task(self._beat())
         await self.server.listening.wait()
         for container, lines in facts.pop("logs").items():
             log = self.agent.log(container)
@@ -55,9 +57,16 @@ class Stage:
             await log.write(*lines)
         print(json.dumps(facts), flush=True)
         await self._obey()
+        beating.cancel()
         self.server.should_exit = True
         await serving
         await self.agent.stop()
+
+    async def _beat(self) -> None:
+        """The node goes on living, as far as its row shows."""
+        while True:
+            await Node.objects.all().aupdate(heartbeat_at=timezone.now())
+            await asyncio.sleep(5)
 
     async def _obey(self) -> None:
         reader = asyncio.StreamReader(limit=1 << 24)
