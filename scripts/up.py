@@ -25,6 +25,8 @@ from stack.platform_commands import StepFailed
 from stack.settings import Stack, read_stack
 from stack.supervisor import Supervisor
 from stack.terminal import Terminal
+from workers.errors import NodeError
+from workers.node import read_environment
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -42,7 +44,8 @@ def main() -> int:
     terminal = Terminal()
     try:
         stack = read_stack(os.environ)
-    except ValueError as error:
+        read_environment(os.environ)  # what worker and agent would refuse ends here, before anything is made
+    except (ValueError, NodeError) as error:
         terminal.problem(str(error))
         return 1
     running = pidfiles.read(stack.pids / "supervisor")

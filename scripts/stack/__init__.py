@@ -1,6 +1,7 @@
 """The process set of one machine: how `make up` starts, watches and stops it.
 
-Knows commands, files and probes; of Django and the engine it only calls what their command lines offer.
+Knows commands, files and probes; of Django it only calls the command line, of the engine it needs
+``teardown`` alone, once nothing else of the instance runs.
 """
 
 from __future__ import annotations

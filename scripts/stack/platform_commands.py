@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from stack.settings import ROOT, Stack
 
+_IMPROPER = "django.core.exceptions.ImproperlyConfigured: "
+
 
 class StepFailed(Exception):
     """A step of bringing the process set up did not work; the text is for people."""
@@ -44,7 +46,7 @@ class PlatformCommands:
             said = _listen(process, heard)
             if process.wait() != 0:
                 complaints.seek(0)
-                last = (complaints.read() or said).strip().splitlines()[-15:]
+                last = _last_words(complaints.read() or said)
                 raise StepFailed("\n    ".join([f"`manage.py {arguments[0]}` failed:", *last]))
         return said
 
@@ -67,6 +69,14 @@ def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> str
         process.wait()
         raise
     return "".join(said)
+
+
+def _last_words(text: str) -> list[str]:
+    """The end of it; of a setting that cannot be, only the sentence about it."""
+    lines = text.strip().splitlines()
+    if lines and lines[-1].startswith(_IMPROPER):
+        return [lines[-1].removeprefix(_IMPROPER)]
+    return lines[-15:]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, alive: Callable[[], bool]) -> bool:

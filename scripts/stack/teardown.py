@@ -11,9 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from workers.engine import containers
-from workers.engine.host import Emit
 from workers.errors import SlipwayError
-from workers.messages import Event
 from workers.node import Node
 
 GRACE_SECONDS = 10.0
@@ -22,7 +20,7 @@ AT_ONCE = 16
 
 def stop_containers(node: Node) -> int:
     """Ask politely, kill after the grace time, record how each ended; returns how many ran."""
-    containers.recover(node.engine, _emit(node))
+    containers.recover(node.engine, node.emit)
     running = [found.container for found in containers.running(node.engine)]
     deadline = time.monotonic() + GRACE_SECONDS
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -38,11 +36,4 @@ def _stop(node: Node, container: str, deadline: float) -> None:
             break  # it has ended meanwhile
         if containers.wait(node.engine, container, max(0.0, seconds)):
             break
-    containers.settle(node.engine, container, _emit(node))
-
-
-def _emit(node: Node) -> Emit:
-    def emit(event: Event) -> None:
-        node.journal.append(event)
-
-    return emit
+    containers.settle(node.engine, container, node.emit)

@@ -1,11 +1,14 @@
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stack import preflight
-from stack.settings import read_stack
+from stack.platform_commands import PlatformCommands, StepFailed
+from stack.settings import ROOT, read_stack
 
 
 def test_a_port_in_use_is_told_with_its_holder():
@@ -48,3 +51,32 @@ def test_children_get_this_instance_and_nothing_of_another(monkeypatch, tmp_path
     assert environment["SLIPWAY_DATA"] == str(tmp_path)
     assert environment["SLIPWAY_UID_BASE"] == "5000000"
     assert stack.logs == Path(tmp_path, "logs")
+
+
+def test_what_the_node_would_refuse_is_refused_before_anything_is_made(tmp_path):
+    places = {"SLIPWAY_DATA": str(tmp_path / "data"), "SLIPWAY_RUN": str(tmp_path / "run")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "up.py")],
+        env={"PATH": os.environ["PATH"], "SLIPWAY_INSTANCE": "No/Name", **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "SLIPWAY_INSTANCE=No/Name: up to 40 lower-case letters" in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_setting_the_platform_refuses_is_told_in_one_sentence(tmp_path):
+    stack = read_stack(
+        {
+            "SLIPWAY_DATA": str(tmp_path / "data"),
+            "SLIPWAY_RUN": str(tmp_path / "run"),
+            "SLIPWAY_SUBNETS": "10.1.0.0/99",
+        }
+    )
+    with pytest.raises(StepFailed) as told:
+        PlatformCommands(stack, None).run("prepare")
+    heading, sentence = str(told.value).splitlines()
+    assert heading == "`manage.py prepare` failed:"
+    assert sentence.strip().startswith("SLIPWAY_SUBNETS=10.1.0.0/99: ")
