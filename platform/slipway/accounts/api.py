@@ -22,7 +22,7 @@ class UserOut(serializers.Serializer):
     id = serializers.CharField(source="hex")
     username = serializers.CharField()
     name = serializers.CharField()
-    email = serializers.EmailField()
+    email = serializers.CharField(help_text="Empty if none is known.")
     is_administrator = serializers.BooleanField(source="is_staff")
 
 
