@@ -142,3 +142,8 @@ class AsyncApiView(ApiView):
             response = self.handle_exception(error)
         self.response = self.finalize_response(wrapped, cast(Response, response), *args, **kwargs)
         return self.response
+
+    async def options(  # type: ignore[override]  # awaited by dispatch, like every handler here
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> Response:
+        return await sync_to_async(super().options)(request, *args, **kwargs)
