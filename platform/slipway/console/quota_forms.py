@@ -37,7 +37,7 @@ class QuotaForm(forms.Form):
     )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)  # type: ignore[arg-type]  # passed on as they are
+        super().__init__(*args, label_suffix="", **kwargs)  # type: ignore[misc, arg-type]  # passed on as they are
 
     def clean(self) -> dict[str, object]:
         asked: dict[str, object] = super().clean() or {}

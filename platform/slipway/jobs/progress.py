@@ -45,8 +45,10 @@ def go_on(job_id: str, node: Node, **columns: Any) -> UUID | None:
     The commonest event by far: it costs one row read and one written, and locks nothing for longer.
     """
     key = parse_id(job_id)
+    if key is None:
+        return None
     rows = Job.objects.filter(pk=key, node=node, state__in=ACTIVE)
-    known = rows.values("project_id", "cancel_requested_at", *columns).first() if key else None
+    known: dict[str, Any] | None = rows.values("project_id", "cancel_requested_at", *columns).first()
     if known is None:
         return None
     until = timezone.now() + LEASE
@@ -75,7 +77,7 @@ def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = 
     return True
 
 
-def give_up(row_id: object, now: datetime) -> bool:
+def give_up(row_id: UUID, now: datetime) -> bool:
     """Fail a job whose worker is silent although its node lives and has told all it knows."""
     with transaction.atomic():
         row = Job.objects.select_for_update(of=("self",)).select_related("project__team").get(pk=row_id)
