@@ -81,8 +81,7 @@ def environment() -> dict[str, str]:
         "SLIPWAY_RUN": str(directory / "run"),
         "SLIPWAY_INSTANCE": f"swt{os.getpid()}x{next(_numbers)}",
         "SLIPWAY_PORT": str(free_port()),
-        # Sixteen projects; a range that two runs at the same time hardly share.
-        "SLIPWAY_SUBNETS": f"10.{random.randrange(90, 100)}.{random.randrange(128, 256, 16)}.0/20",
+        "SLIPWAY_SUBNETS": free_range(),
         "SLIPWAY_UID_BASE": str(random.randrange(100, 20_000) << 16),
     }
 
@@ -125,6 +124,15 @@ def down(variables: Mapping[str, str]) -> str:
         check=True,
     )
     return done.stdout
+
+
+def free_range() -> str:
+    """Addresses for sixteen projects that no other run on this machine has a bridge for."""
+    routes = Path("/proc/net/route").read_text().split()
+    while True:
+        second, third = random.randrange(90, 100), random.randrange(128, 256, 16)
+        if not any(f"00{third + each:02X}{second:02X}0A" in routes for each in range(16)):
+            return f"10.{second}.{third}.0/20"
 
 
 def free_port() -> int:

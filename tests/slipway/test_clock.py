@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from slipway import sweep
 from slipway.containers.models import Container, State
+from slipway.jobs.models import JobState
 from slipway.nodes.models import Node
 from tests.factories import make_container, make_job
 from tests.roads import RecordingRoad
@@ -109,3 +110,14 @@ def test_a_heartbeat_of_the_future_is_no_sign_of_life() -> None:
     assert not node.is_live(NOW)
     node.heartbeat_at = NOW
     assert node.is_live(NOW)
+
+
+def test_a_job_at_work_is_not_given_up_because_the_clock_was_set_ahead(
+    road: RecordingRoad, clocks: Clocks, sweeper: Callable[[float], None]
+) -> None:
+    job = make_job(state=JobState.RUNNING, lease_until=clocks.wall() + timedelta(seconds=30))
+    clocks.error = DAY
+    sweeper(6)
+    job.refresh_from_db()
+    assert job.state == JobState.RUNNING
+    assert timedelta() < job.lease_until - clocks.wall() < timedelta(seconds=30)
