@@ -127,14 +127,15 @@ class Agent:
         log.info("agent_stopped", node=self._node.name)
 
     async def _keep_going(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        pause = PAUSE
+        pause = 0.0
         while True:
+            started = time.monotonic()
             try:
                 await part()
             except Exception:
-                log.exception("part_failed", part=name, again_in=pause)
+                log.exception("part_failed", part=name)
+            pause = next_pause(pause, time.monotonic() - started)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ContainerStarted):
@@ -198,6 +199,11 @@ class Agent:
             await asyncio.to_thread(images.sweep, self._node.engine.images)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_due.wait(), SWEEP_EVERY)
+
+
+def next_pause(last: float, lasted: float) -> float:
+    """Twice the ``last`` one, within bounds; for a part that ``lasted`` for long, the shortest."""
+    return PAUSE if lasted > LONGEST_PAUSE else min(max(last * 2, PAUSE), LONGEST_PAUSE)
 
 
 async def _every(seconds: float, work: Callable[[], object]) -> None:
