@@ -116,10 +116,7 @@ def _left(stack: RunningStack) -> list[str]:
     found = subprocess.run(["pgrep", "-af", bundles], capture_output=True, text=True, check=False)
     shims = found.stdout.splitlines()
     groups = [
-        str(path)
-        for root in Path("/sys/fs/cgroup").iterdir()
-        for path in root.glob(f"**/{stack.instance}/**/")
-        if len(path.name) == 64
+        str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{stack.instance}/**/") if len(path.name) == 64
     ]
     bridges = [
         wire.name

@@ -53,7 +53,8 @@ def runtime(container: str) -> int | None:
 
 
 def _groups(instance: str, container: str) -> Iterator[str]:
-    for root in Path("/sys/fs/cgroup").iterdir():
+    cgroups = Path("/sys/fs/cgroup")
+    for root in (cgroups, *cgroups.iterdir()):  # a tree per controller, or one for all
         yield from map(str, (root / instance).glob(f"*/{container}"))
 
 
