@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -183,14 +184,14 @@ def _locked_membership(team: Team, username: str) -> Membership | None:
     return Membership.objects.filter(team=team, user__username=username).first()
 
 
-def _revoke_tokens(where: Q, user_id: object) -> int:
+def _revoke_tokens(where: Q, user_id: UUID) -> int:
     """Personal tokens bound there, and robots the user made there."""
     theirs = Q(user=user_id) | Q(user=None, created_by=user_id)
     found = Token.objects.filter(where & theirs, revoked_at=None)
     return found.update(revoked_at=timezone.now())
 
 
-def _withdraw_invitations(team: Team, user_id: object) -> None:
+def _withdraw_invitations(team: Team, user_id: UUID) -> None:
     """Or somebody who was shown out would come in again by a link of their own."""
     theirs = Invitation.objects.filter(team=team, created_by=user_id, accepted_at=None, revoked_at=None)
     theirs.update(revoked_at=timezone.now())
