@@ -5,23 +5,24 @@
 import { isOpen, subscribe } from "./socket.js";
 
 const SPACING = 400;
+const GATHERING = 60; // the answers to several subscriptions arrive together
 const POLLING = 4000;
 const LOOKING = 15000; // a hint may be lost on its way, so the facts are looked at now and then anyway
 
 class Region {
   constructor(element) {
     this.element = element;
-    this.last = 0;
+    this.last = -Infinity;
     this.timer = null;
     for (const topic of element.dataset.topic.split(" ")) {
       subscribe(topic, () => this.refresh());
     }
   }
 
-  /** At once, and then at most every SPACING: a burst of hints costs two requests. */
+  /** Almost at once, and then at most every SPACING: a burst of hints costs two requests. */
   refresh() {
     if (this.timer !== null || !this.element.isConnected) return;
-    const wait = Math.max(0, this.last + SPACING - performance.now());
+    const wait = Math.max(GATHERING, this.last + SPACING - performance.now());
     this.timer = setTimeout(() => {
       this.timer = null;
       this.last = performance.now();
