@@ -67,7 +67,7 @@ class Actor:
 
     @property
     def identity(self) -> str:
-        """The same for the same user, whatever token is used, and for the same robot; no name, so never reused."""
+        """The same for a user whatever token is used, and for a robot; made of no name, so never reused."""
         if self.user is not None:
             return f"user:{self.user.pk}"
         return f"robot:{self.token.pk}" if self.token else "operator"

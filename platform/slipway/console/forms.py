@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils import timezone
@@ -39,7 +39,7 @@ class Styled(forms.Form):
     """Tabler's classes, and the tie from each field to its hint and its error for screen readers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **{**kwargs, "label_suffix": ""})
         for field in self.fields.values():
             widget = field.widget
             if isinstance(widget, forms.CheckboxInput):
@@ -105,8 +105,10 @@ class TokenForm(Styled):
 
     def __init__(self, *args: Any, projects: Sequence[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["project"].choices = [("", "everything you can see")] + [
-            (project.hex, f"only {project.path}") for project in projects
+        chosen = cast(forms.ChoiceField, self.fields["project"])
+        chosen.choices = [
+            ("", "everything you can see"),
+            *((project.hex, f"only {project.path}") for project in projects),
         ]
 
     def expiry(self) -> Any:

@@ -43,7 +43,7 @@ def member_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
             kind = _PAGES.get(status_of(error), BadRequest)
             raise kind(error.message) from error
 
-    return wrapped
+    return wrapped  # type: ignore[return-value]  # wraps() makes the request a named argument
 
 
 _PAGES: dict[int, type[Exception]] = {403: PermissionDenied, 404: Http404}

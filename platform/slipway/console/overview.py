@@ -178,7 +178,9 @@ def activity(actor: Actor) -> list[Happening]:
     projects = {
         card.pk: card for card in list_projects(actor).filter(pk__in=[each.project_id for each in found])
     }
-    return [_happening(entry, projects.get(entry.project_id)) for entry in found]
+    return [
+        _happening(entry, projects.get(entry.project_id) if entry.project_id else None) for entry in found
+    ]
 
 
 def _happening(entry: Entry, project: Project | None) -> Happening:

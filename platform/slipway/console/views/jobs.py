@@ -83,9 +83,7 @@ def show(
         "ahead": _ahead(found),
         "result": _result(found),
         "nav": "jobs",
-        "calls": curls(
-            request, Call("This job", "GET", path), Call("Cancel it", "POST", f"{path}/cancel")
-        ),
+        "calls": curls(request, Call("This job", "GET", path), Call("Cancel it", "POST", f"{path}/cancel")),
     }
     return live_page(request, "console/job.html", "console/_job.html", context, status)
 
