@@ -232,8 +232,8 @@ class Jobs:
         crash.point("job.before_tidy")
         self._work.tidy(command)
         crash.point("job.after_tidy")
-        _store(path, None, outcome)
-        with self._lock:
+        with self._lock:  # whoever finds the job ended finds it given back as well
+            _store(path, None, outcome)
             self._taken.discard(command.job)
             self._cancelled.discard(command.job)
 
