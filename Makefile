@@ -37,7 +37,7 @@ test-e2e: setup-test ## the tests that drive a whole process set, browser includ
 	@$(PYTEST) -m "e2e and not soak"
 
 soak: setup-test ## the long versions
-	@$(PYTEST) -m soak --timeout 3600
+	@$(PYTEST) -m soak --timeout 3600 -s
 
 check: setup-test ## every static check
 	@scripts/check.sh
