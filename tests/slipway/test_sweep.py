@@ -12,13 +12,19 @@ from slipway import sweep
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
-from tests.factories import make_container, make_job
+from tests.factories import make_container, make_job, make_node
 from tests.roads import RecordingRoad
 from workers.messages import BakeImage, RemoveContainer, RunContainer, StopContainer
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 DUE = NOW - timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def node(db: None) -> Node:
+    """Alive at NOW: the tests of other files may have taken minutes since."""
+    return make_node(heartbeat_at=NOW)
 
 
 def wished(state: State, **fields: object) -> Container:
