@@ -12,7 +12,7 @@ from slipway import sweep
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
-from tests.factories import make_container, make_job, make_node
+from tests.factories import make_container, make_job
 from tests.roads import RecordingRoad
 from workers.messages import BakeImage, RemoveContainer, RunContainer, StopContainer
 
@@ -22,9 +22,10 @@ DUE = NOW - timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)
-def node(db: None) -> Node:
-    """Alive at NOW: the tests of other files may have taken minutes since."""
-    return make_node(heartbeat_at=NOW)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this test: those before it may have taken minutes, and a node's heartbeat counts for seconds."""
+    monkeypatch.setitem(globals(), "NOW", timezone.now())
+    monkeypatch.setitem(globals(), "DUE", NOW - timedelta(seconds=1))
 
 
 def wished(state: State, **fields: object) -> Container:
