@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from slipway import metrics
+from slipway import errors, metrics
 from slipway.audit import circumstances
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,8 @@ def trace(get_response: Handler) -> Handler:
             structlog.contextvars.bound_contextvars(request_id=request_id),
             circumstances.during(request_id, agent),
         ):
-            response = await get_response(request)
+            # Nothing has a NUL in its name, and PostgreSQL refuses even to look for it.
+            response = _nothing() if "\0" in request.path else await get_response(request)
             seconds = time.perf_counter() - began
             route = _route(request)
             metrics.REQUESTS.labels(_method(request), route, str(response.status_code)).observe(seconds)
@@ -56,6 +57,10 @@ def trace(get_response: Handler) -> Handler:
         return response
 
     return middleware
+
+
+def _nothing() -> HttpResponseBase:
+    return errors.response(errors.Problem(404, "NOT_FOUND", "There is nothing of that name."))
 
 
 def _route(request: HttpRequest) -> str:

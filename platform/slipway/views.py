@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -145,5 +145,6 @@ class AsyncApiView(ApiView):
 
     async def options(  # type: ignore[override]  # awaited by dispatch, like every handler here
         self, request: Request, *args: Any, **kwargs: Any
-    ) -> Response:
-        return await sync_to_async(super().options)(request, *args, **kwargs)
+    ) -> HttpResponse:
+        """The header Allow; what a stream would say of itself has no renderer."""
+        return HttpResponse(status=204)

@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -42,6 +43,8 @@ def member_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
             # What the page itself has no words for: Django answers with a page of its own.
             kind = _PAGES.get(status_of(error), BadRequest)
             raise kind(error.message) from error
+        except DataError as error:
+            raise BadRequest("The database cannot hold this value.") from error  # a NUL, for PostgreSQL
 
     return wrapped  # type: ignore[return-value]  # wraps() makes the request a named argument
 
