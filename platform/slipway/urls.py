@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from slipway import health
 from slipway.accounts import api as accounts
+from slipway.accounts import token_api as tokens
 from slipway.apidocs import ApiDocs, ApiSchema
 from slipway.audit import api as audit
 from slipway.catalog import api as catalog
@@ -40,14 +41,14 @@ api = [
         name="invitation",
     ),
     path("invitations/accept", accounts.Accept.as_view(), name="invitation-accept"),
-    path("tokens/introspect", accounts.Introspect.as_view(), name="token-introspect"),
-    path("tokens", accounts.Tokens.as_view(), name="tokens"),
-    path("tokens/<str:token>", accounts.TokenDetail.as_view(), name="token"),
+    path("tokens/introspect", tokens.Introspect.as_view(), name="token-introspect"),
+    path("tokens", tokens.Tokens.as_view(), name="tokens"),
+    path("tokens/<str:token>", tokens.TokenDetail.as_view(), name="token"),
     path("projects", projects.Projects.as_view(), name="projects"),
     path(PROJECT, projects.ProjectDetail.as_view(), name="project"),
     path(f"{PROJECT}/members", accounts.ProjectMembers.as_view(), name="project-members"),
     path(f"{PROJECT}/members/<str:username>", accounts.ProjectMemberDetail.as_view(), name="project-member"),
-    path(f"{PROJECT}/tokens", accounts.ProjectTokens.as_view(), name="project-tokens"),
+    path(f"{PROJECT}/tokens", tokens.ProjectTokens.as_view(), name="project-tokens"),
     path(f"{PROJECT}/clear", projects.Clear.as_view(), name="project-clear"),
     path(f"{PROJECT}/jobs", jobs.Jobs.as_view(), name="jobs"),
     path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),

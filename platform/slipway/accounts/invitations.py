@@ -52,11 +52,7 @@ def invite(
         require(actor, Action.OWN, team)
     if not 1 <= days <= DAYS_MAX:
         raise InvalidRequest(f"days: 1 to {DAYS_MAX} are allowed.", field="days")
-    if email:
-        try:
-            validate_email(email)
-        except ValidationError as error:
-            raise InvalidRequest("email: that is no e-mail address.", field="email") from error
+    _require_address(email)
     secret = f"slpi_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
         invitation = Invitation.objects.create(
@@ -70,6 +66,16 @@ def invite(
         )
         record(actor, "invitation.make", invitation, role=role, email=email)
     return invitation, secret
+
+
+def _require_address(email: str) -> None:
+    """An e-mail address, or none."""
+    if not email:
+        return
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise InvalidRequest("email: that is no e-mail address.", field="email") from error
 
 
 def list_invitations(actor: Actor, team: Team) -> QuerySet[Invitation]:

@@ -110,26 +110,14 @@ def issue_token(
     A ``robot`` belongs to ``project`` instead and stays when its maker leaves. A token makes no token that
     may more than itself. Raise ``InvalidRequest``, ``NotAllowed``, ``NotFound``.
     """
-    owner = actor.user if not actor.is_operator else user
-    if robot:
-        if project is None:
-            raise InvalidRequest("A robot belongs to a project.", field="project")
-        require(actor, Action.MANAGE, project)
-        owner = None
-    elif actor.is_robot:
-        raise NotAllowed("A robot makes no personal tokens.")
-    elif owner is None:
-        raise InvalidRequest("A token belongs to a user.", field="user")
+    owner = _owner(actor, user, project, robot)
     wanted = _token_scopes(scopes)
     if actor.token is not None:
         _require_narrower(actor.token, wanted, project)
         expires_at = _not_after(actor.token, expires_at)
     if project is not None:
         require(actor, Action.READ, project)
-    if not 1 <= len(name.strip()) <= 100:
-        raise InvalidRequest("A token needs a name of 1 to 100 characters.", field="name")
-    if expires_at is not None and expires_at <= timezone.now():
-        raise InvalidRequest("The time of expiry lies in the past.", field="expires_at")
+    _check_token(name, expires_at)
     credential = Credential.generate()
     token = Token(
         user=owner,
@@ -146,6 +134,28 @@ def issue_token(
         token.save()
         record(actor, "token.issue", token, scopes=wanted, robot=robot)
     return token, str(credential)
+
+
+def _owner(actor: Actor, user: User | None, project: Project | None, robot: bool) -> User | None:
+    """Whose the token will be; nobody's, if a robot's."""
+    if robot:
+        if project is None:
+            raise InvalidRequest("A robot belongs to a project.", field="project")
+        require(actor, Action.MANAGE, project)
+        return None
+    if actor.is_robot:
+        raise NotAllowed("A robot makes no personal tokens.")
+    owner = user if actor.is_operator else actor.user
+    if owner is None:
+        raise InvalidRequest("A token belongs to a user.", field="user")
+    return owner
+
+
+def _check_token(name: str, expires_at: datetime | None) -> None:
+    if not 1 <= len(name.strip()) <= 100:
+        raise InvalidRequest("A token needs a name of 1 to 100 characters.", field="name")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise InvalidRequest("The time of expiry lies in the past.", field="expires_at")
 
 
 def _token_scopes(scopes: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from django.urls import get_resolver
 from slipway.accounts import invitations
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, ProjectMembership, Role, Token
+from slipway.catalog.models import Image
+from slipway.jobs.models import Job
 from tests.factories import make_container, make_image, make_job, make_user
 from tests.slipway.api.conftest import People, Rest
 
@@ -35,6 +37,24 @@ class Route:
             put = rest.client.put if self.method == "PUT" else rest.client.patch
             return put(self.path, self.body, content_type="application/json")
         return rest.post(self.path, self.body) if self.method == "POST" else rest.delete(self.path)
+
+
+def _of_the_project(base: str, at: str, image: Image, job: Job) -> list[Route]:
+    return [
+        Route("project", "GET", base),
+        Route("jobs", "GET", f"{base}/jobs"),
+        Route("job", "GET", f"{base}/jobs/{job.hex}"),
+        Route("images", "GET", f"{base}/images"),
+        Route("image", "GET", f"{base}/images/busybox:latest"),
+        Route("image", "DELETE", f"{base}/images/{image.image_id}", None, "write"),
+        Route("containers", "GET", f"{base}/containers"),
+        Route("containers", "POST", f"{base}/containers", {"image": "busybox"}, "write"),
+        Route("container", "GET", at),
+        Route("container-start", "POST", f"{at}/start", None, "write"),
+        Route("container-stop", "POST", f"{at}/stop", None, "write"),
+        Route("container-kill", "POST", f"{at}/kill", None, "write"),
+        Route("container", "DELETE", at, None, "write"),
+    ]
 
 
 def routes(people: People) -> list[Route]:
@@ -77,19 +97,7 @@ def routes(people: People) -> list[Route]:
         Route("token", "DELETE", f"/api/v1/tokens/{token.hex}", None, "admin"),
         Route("projects", "GET", "/api/v1/projects", of_project=False),
         Route("projects", "POST", "/api/v1/projects", {"team": project.team.slug, "slug": "p2"}, "admin"),
-        Route("project", "GET", base),
-        Route("jobs", "GET", f"{base}/jobs"),
-        Route("job", "GET", f"{base}/jobs/{job.hex}"),
-        Route("images", "GET", f"{base}/images"),
-        Route("image", "GET", f"{base}/images/busybox:latest"),
-        Route("image", "DELETE", f"{base}/images/{image.image_id}", None, "write"),
-        Route("containers", "GET", f"{base}/containers"),
-        Route("containers", "POST", f"{base}/containers", {"image": "busybox"}, "write"),
-        Route("container", "GET", at),
-        Route("container-start", "POST", f"{at}/start", None, "write"),
-        Route("container-stop", "POST", f"{at}/stop", None, "write"),
-        Route("container-kill", "POST", f"{at}/kill", None, "write"),
-        Route("container", "DELETE", at, None, "write"),
+        *_of_the_project(base, at, image, job),
         Route("nodes", "GET", "/api/v1/nodes", of_project=False),
     ]
 

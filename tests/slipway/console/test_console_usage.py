@@ -122,7 +122,7 @@ def _cost(client: Any, address: str) -> int:
     return len(queries)
 
 
-def _fill(world: World) -> None:
+def _fill_work(world: World) -> None:
     job, container = world.job, world.container
     Job.objects.bulk_create(
         [
@@ -150,6 +150,10 @@ def _fill(world: World) -> None:
         ],
         batch_size=500,
     )
+
+
+def _fill(world: World) -> None:
+    _fill_work(world)
     Reservation.objects.bulk_create(
         [
             Reservation(

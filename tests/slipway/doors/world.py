@@ -12,9 +12,10 @@ from django.test import Client
 
 from slipway.accounts import invitations, services
 from slipway.accounts.models import ProjectMembership, Role, User
-from slipway.containers.models import State
+from slipway.catalog.models import Image
+from slipway.containers.models import Container, State
 from slipway.projects import quotas
-from slipway.projects.models import Resource
+from slipway.projects.models import Project, Resource
 from tests.factories import digest, make_actor, make_container, make_image, make_job, make_project, make_team
 
 NOBODY: dict[str, str] = {
@@ -80,15 +81,7 @@ def make_world() -> World:
     ProjectMembership.objects.create(project=project, user=member.user, role=Role.MAINTAINER)
     image = make_image(project)
     spare = make_image(project, name="idle:latest", layers=("b",))
-    container = make_container(
-        project,
-        name="brisk_quay",
-        image=image,
-        observed=State.EXITED,
-        desired=State.EXITED,
-        run=1,
-        exit_code=0,
-    )
+    container = _container(project, image)
     token, _ = services.issue_token(owner, "laptop")
     session = _session(owner.user)
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
@@ -123,6 +116,19 @@ def make_world() -> World:
     users = {role: actor.user for role, actor in people.items() if actor.user is not None}
     theirs = {**known, "team": other.slug, "slug": "mine", "project": "mine"}
     return World(known, theirs, users, {**tokens, "robot": robot[1]})
+
+
+def _container(project: Project, image: Image) -> Container:
+    """One that ran to its end."""
+    return make_container(
+        project,
+        name="brisk_quay",
+        image=image,
+        observed=State.EXITED,
+        desired=State.EXITED,
+        run=1,
+        exit_code=0,
+    )
 
 
 def _session(user: User | None) -> UserSession:
