@@ -39,6 +39,17 @@ class Route:
         return rest.post(self.path, self.body) if self.method == "POST" else rest.delete(self.path)
 
 
+def _of_the_caller(token: Token) -> list[Route]:
+    return [
+        Route("token-introspect", "POST", "/api/v1/tokens/introspect", None, of_project=False),
+        Route("sessions", "GET", "/api/v1/sessions", of_project=False),
+        Route("tokens", "GET", "/api/v1/tokens", of_project=False),
+        Route("tokens", "POST", "/api/v1/tokens", {"name": "x"}, "admin", of_project=False),
+        Route("token", "GET", f"/api/v1/tokens/{token.hex}"),
+        Route("token", "DELETE", f"/api/v1/tokens/{token.hex}", None, "admin"),
+    ]
+
+
 def _of_the_project(base: str, at: str, image: Image, job: Job) -> list[Route]:
     return [
         Route("project", "GET", base),
@@ -83,20 +94,15 @@ def routes(people: People) -> list[Route]:
         Route("invitations", "GET", f"{team}/invitations", None, "admin"),
         Route("invitations", "POST", f"{team}/invitations", {"role": "viewer"}, "admin"),
         Route("invitation", "DELETE", f"{team}/invitations/{invitation.hex}", None, "admin"),
-        Route("token-introspect", "POST", "/api/v1/tokens/introspect", None, of_project=False),
         Route("project-members", "GET", f"{base}/members"),
         Route("project-member", "PUT", f"{base}/members/{newcomer.username}", {"role": "viewer"}, "admin"),
         Route("project-member", "DELETE", f"{base}/members/{leaver.username}", None, "admin"),
         Route("member", "DELETE", f"{team}/members/{leaver.username}", None, "admin"),
         Route("project-tokens", "GET", f"{base}/tokens", None, "admin"),
         Route("project-clear", "GET", f"{base}/clear", None, "admin"),
-        Route("sessions", "GET", "/api/v1/sessions", of_project=False),
-        Route("tokens", "GET", "/api/v1/tokens", of_project=False),
-        Route("tokens", "POST", "/api/v1/tokens", {"name": "x"}, "admin", of_project=False),
-        Route("token", "GET", f"/api/v1/tokens/{token.hex}"),
-        Route("token", "DELETE", f"/api/v1/tokens/{token.hex}", None, "admin"),
         Route("projects", "GET", "/api/v1/projects", of_project=False),
         Route("projects", "POST", "/api/v1/projects", {"team": project.team.slug, "slug": "p2"}, "admin"),
+        *_of_the_caller(token),
         *_of_the_project(base, at, image, job),
         Route("nodes", "GET", "/api/v1/nodes", of_project=False),
     ]

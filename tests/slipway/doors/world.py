@@ -11,6 +11,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 
 from slipway.accounts import invitations, services
+from slipway.accounts.actors import Actor
 from slipway.accounts.models import ProjectMembership, Role, User
 from slipway.catalog.models import Image
 from slipway.containers.models import Container, State
@@ -111,11 +112,19 @@ def make_world() -> World:
         "node": "local",
     }
     people = {"owner": owner, "viewer": viewer, "stranger": stranger}
-    tokens = {role: services.issue_token(actor, role, scopes=["admin"])[1] for role, actor in people.items()}
-    robot = services.issue_token(owner, "robot", scopes=["admin"], project=project, robot=True)
-    users = {role: actor.user for role, actor in people.items() if actor.user is not None}
     theirs = {**known, "team": other.slug, "slug": "mine", "project": "mine"}
-    return World(known, theirs, users, {**tokens, "robot": robot[1]})
+    return World(known, theirs, _users(people), _tokens(people, project))
+
+
+def _users(people: Mapping[str, Actor]) -> dict[str, User]:
+    return {role: actor.user for role, actor in people.items() if actor.user is not None}
+
+
+def _tokens(people: Mapping[str, Actor], project: Project) -> dict[str, str]:
+    """One of every person's, and a robot's of ``project``."""
+    tokens = {role: services.issue_token(actor, role, scopes=["admin"])[1] for role, actor in people.items()}
+    robot = services.issue_token(people["owner"], "robot", scopes=["admin"], project=project, robot=True)
+    return {**tokens, "robot": robot[1]}
 
 
 def _container(project: Project, image: Image) -> Container:
