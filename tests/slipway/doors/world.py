@@ -83,8 +83,7 @@ def make_world() -> World:
     image = make_image(project)
     spare = make_image(project, name="idle:latest", layers=("b",))
     container = _container(project, image)
-    token, _ = services.issue_token(owner, "laptop")
-    session = _session(owner.user)
+    token, session = services.issue_token(owner, "laptop")[0], _session(owner.user)
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
     job = make_job(project)
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
@@ -112,8 +111,8 @@ def make_world() -> World:
         "node": "local",
     }
     people = {"owner": owner, "viewer": viewer, "stranger": stranger}
-    theirs = {**known, "team": other.slug, "slug": "mine", "project": "mine"}
-    return World(known, theirs, _users(people), _tokens(people, project))
+    theirs = {"team": other.slug, "slug": "mine", "project": "mine"}
+    return World(known, known | theirs, _users(people), _tokens(people, project))
 
 
 def _users(people: Mapping[str, Actor]) -> dict[str, User]:
