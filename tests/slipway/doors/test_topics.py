@@ -10,6 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
+from django.db import connections
 
 from slipway.asgi import application
 from slipway.console.routing import websocket_urlpatterns
@@ -24,13 +25,15 @@ PATIENCE = 5.0
 
 
 @pytest.fixture
-def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> World:
+async def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     async def silence(*args: Any, **options: Any) -> AsyncIterator[Any]:
         for entry in ():
             yield entry
 
     monkeypatch.setattr(Socket, "source", staticmethod(silence))
-    return make_world()
+    yield await sync_to_async(make_world)()
+    # The socket asks the database in asgiref's thread, whose connection nobody else would close.
+    await sync_to_async(connections.close_all)()
 
 
 class Tab(ApplicationCommunicator):
