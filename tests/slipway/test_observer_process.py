@@ -113,6 +113,7 @@ def test_an_observer_killed_at_any_moment_loses_and_doubles_nothing(
     assert process.wait(10) == 0
 
 
+@pytest.mark.soak
 def test_an_observer_applies_at_least_500_events_a_second(
     environment: dict[str, str], broker: redis.Redis, observer: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
