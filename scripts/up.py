@@ -32,7 +32,7 @@ from workers.node import read_environment
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="up.py", description="Start Slipway on this machine.")
     parser.add_argument("--detach", action="store_true", help="go to the background once everything is ready")
-    parser.add_argument("--no-proof", action="store_true", help="do not run a container as proof")
+    parser.add_argument("--no-proof", action="store_true", help="neither the proof nor the debian image")
     parser.add_argument(
         "--report", type=Path, help="write address, administrator and a token to this file (0600)"
     )
