@@ -6,7 +6,7 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.e2e.console.conftest import Stage
 from tests.environment import ROOT
@@ -181,6 +181,22 @@ def test_an_action_goes_through_without_leaving_the_page(page: Page, stage: Stag
     expect(page.locator("#toasts")).to_contain_text("brisk_quay is being started")
     expect(page.locator("h1")).to_contain_text("starting")
     expect(page.get_by_text("Waiting for node local to start it")).to_be_visible()
+
+
+def test_an_action_is_confirmed_although_its_button_was_replaced_meanwhile(page: Page, stage: Stage) -> None:
+    def late(route: Route) -> None:
+        response = route.fetch()
+        page.locator("#live .head").evaluate(
+            "head => { head.dataset.old = 'yes'; window.htmx.trigger('#live', 'refresh'); }"
+        )
+        expect(page.locator("[data-old]")).to_have_count(0)
+        route.fulfill(response=response)
+
+    page.route("**/stop", late)
+    page.goto(f"/containers/{stage.containers['failed']}/")
+    page.get_by_role("button", name="Stop", exact=True).click()
+
+    expect(page.locator("#toasts")).to_contain_text("brisk_quay is being stopped")
 
 
 def test_the_drawer_shows_the_call_behind_the_page(page: Page, stage: Stage) -> None:

@@ -150,7 +150,7 @@ def test_actions_raise_a_wish_and_answer_with_a_toast(world: World, road: Record
     answer = browser.post(f"{url}/start", headers={"HX-Request": "true"})
 
     assert answer.status_code == 204
-    assert "brisk_quay is being started" in answer.headers["HX-Trigger"]
+    assert "brisk_quay is being started" in answer.headers["Slipway-Toast"]
     world.container.refresh_from_db()
     assert world.container.desired == State.RUNNING
     assert [type(command).__name__ for command in road.take()] == ["RunContainer"]

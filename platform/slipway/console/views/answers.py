@@ -28,7 +28,7 @@ def done(request: HttpRequest, text: str, url: str) -> HttpResponse:
     """A change went through: confirm it and go on to ``url``."""
     if request.headers.get("HX-Request") == "true":
         response = HttpResponse(status=204)
-        response["HX-Trigger"] = json.dumps({"toast": text})
+        response["Slipway-Toast"] = json.dumps(text)  # escaped: a header holds no other letters
         return response
     messages.success(request, text)
     return redirect(url)
