@@ -56,6 +56,11 @@ chromium chromium
 postgresql /usr/lib/postgresql/*/bin/initdb
 git git
 make make
+docker.io /usr/sbin/dockerd
+docker-registry docker-registry
+podman podman
+skopeo skopeo
+buildah buildah
 LIST
 }
 
@@ -93,17 +98,19 @@ disable_service() {
 }
 
 ensure_packages() {
-  local wanted had_redis='' had_postgresql=''
-  command -v redis-server >/dev/null && had_redis=1
-  [ -d /usr/lib/postgresql ] && had_postgresql=1
+  local wanted service uninvited=''
+  command -v redis-server >/dev/null || uninvited+=' redis-server'
+  [ -d /usr/lib/postgresql ] || uninvited+=' postgresql'
+  command -v dockerd >/dev/null || uninvited+=' docker.service docker.socket'
+  command -v docker-registry >/dev/null || uninvited+=' docker-registry'
+  command -v podman >/dev/null || uninvited+=' podman.service podman.socket'
   wanted=$(node_packages)
   [ "$WANTED" = dev ] && wanted="$wanted $(test_packages)"
   # shellcheck disable=SC2086  # a list of package names
   set -- $wanted
   [ $# = 0 ] && return
   install_packages "$@"
-  [ -n "$had_redis" ] || disable_service redis-server
-  [ -n "$had_postgresql" ] || disable_service postgresql
+  for service in $uninvited; do disable_service "$service"; done
 }
 
 # ------------------------------------------------------------------ the service user
