@@ -16,6 +16,8 @@ from workers.messages import (
     Command,
     DropLogs,
     ImportImage,
+    PullImage,
+    PushImage,
     RemoveContainer,
     RemoveImage,
     RunContainer,
@@ -95,7 +97,7 @@ class Executor:
 
     def _perform(self, command: Command) -> None:
         match command:
-            case ImportImage() | BakeImage() | RemoveImage():
+            case ImportImage() | BakeImage() | RemoveImage() | PullImage() | PushImage():
                 self.jobs.submit(command)
             case CancelJob():
                 self.jobs.cancel(command.job)

@@ -9,8 +9,17 @@ from typing import BinaryIO
 
 from workers.engine import images, recipes
 from workers.engine.host import Emit
-from workers.errors import NoSuchBlob
-from workers.messages import BakeImage, ImageImported, ImageRemoved, ImportImage, JobProgressed, RemoveImage
+from workers.errors import NodeError, NoSuchBlob
+from workers.messages import (
+    BakeImage,
+    ImageImported,
+    ImageRemoved,
+    ImportImage,
+    JobProgressed,
+    PullImage,
+    PushImage,
+    RemoveImage,
+)
 from workers.node import Node
 from workers.oci.digest import Digest
 from workers.tasks.jobs import Check, JobCommand, Work
@@ -35,6 +44,8 @@ def perform(node: Node, command: JobCommand, emit: Emit, check: Check) -> None:
         case RemoveImage():
             images.withdraw(node.engine.images, command.scope, command.image_id)
             emit(ImageRemoved(command.job, command.scope, command.image_id))
+        case PullImage() | PushImage():
+            raise NodeError("This node's version does not speak to registries yet; update it")
 
 
 def tidy(node: Node, command: JobCommand) -> None:

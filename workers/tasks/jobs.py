@@ -35,6 +35,8 @@ from workers.messages import (
     JobProgressed,
     JobStarted,
     JobSucceeded,
+    PullImage,
+    PushImage,
     RemoveImage,
     decode_command,
     decode_event,
@@ -51,7 +53,7 @@ HEARTBEAT = 5.0
 PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
-JobCommand = ImportImage | BakeImage | RemoveImage
+JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage
 log = structlog.get_logger(__name__)
 
 
@@ -255,5 +257,5 @@ def _store(path: Path, command: JobCommand | None, outcome: Event | None) -> Non
 def _load(path: Path) -> tuple[JobCommand | None, Event | None]:
     body = json.loads(path.read_text())
     command = decode_command(body["command"]) if body["command"] else None
-    assert command is None or isinstance(command, ImportImage | BakeImage | RemoveImage)  # noqa: S101 - ours
+    assert command is None or isinstance(command, JobCommand)  # noqa: S101 - ours
     return command, decode_event(body["outcome"]) if body["outcome"] else None
