@@ -13,6 +13,16 @@ from dataclasses import asdict
 from typing import Any
 
 from workers.errors import BadCommand
+from workers.messages.builds import (
+    BuildDropped,
+    BuildFinished,
+    BuildImage,
+    BuildOptions,
+    BuildProgressed,
+    BuildSource,
+    DropBuild,
+    StepFacts,
+)
 from workers.messages.containers import (
     ContainerExited,
     ContainerFacts,
@@ -59,6 +69,12 @@ __all__ = [
     "COMMANDS",
     "EVENTS",
     "BakeImage",
+    "BuildDropped",
+    "BuildFinished",
+    "BuildImage",
+    "BuildOptions",
+    "BuildProgressed",
+    "BuildSource",
     "CancelJob",
     "Command",
     "ContainerExited",
@@ -67,6 +83,7 @@ __all__ = [
     "ContainerRemoved",
     "ContainerSpec",
     "ContainerStarted",
+    "DropBuild",
     "DropLogs",
     "Event",
     "Failure",
@@ -93,6 +110,7 @@ __all__ = [
     "RemoveContainer",
     "RemoveImage",
     "RunContainer",
+    "StepFacts",
     "StopContainer",
     "decode_command",
     "decode_event",
@@ -109,6 +127,8 @@ Command = (
     | RemoveImage
     | PullImage
     | PushImage
+    | BuildImage
+    | DropBuild
     | CancelJob
 )
 Event = (
@@ -126,6 +146,9 @@ Event = (
     | ImageRemoved
     | LayersProgressed
     | ImagePushed
+    | BuildProgressed
+    | BuildFinished
+    | BuildDropped
     | Inventory
 )
 COMMANDS: dict[str, type[Command]] = {cls.__name__: cls for cls in typing.get_args(Command)}

@@ -12,8 +12,10 @@ from workers.app import STARTS, STOPS
 from workers.errors import BadCommand, NodeError, SlipwayError
 from workers.messages import (
     BakeImage,
+    BuildImage,
     CancelJob,
     Command,
+    DropBuild,
     DropLogs,
     ImportImage,
     PullImage,
@@ -99,6 +101,8 @@ class Executor:
         match command:
             case ImportImage() | BakeImage() | RemoveImage() | PullImage() | PushImage():
                 self.jobs.submit(command)
+            case BuildImage() | DropBuild():
+                raise BadCommand("This node does not build images yet", kind=type(command).__name__)
             case CancelJob():
                 self.jobs.cancel(command.job)
             case StopContainer():
