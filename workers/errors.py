@@ -58,6 +58,12 @@ class NoSuchBlob(UserError):
     code = "BLOB_UNKNOWN"
 
 
+class NoSuchLog(UserError):
+    """Nothing was written yet, or it is no longer kept."""
+
+    code = "LOG_UNKNOWN"
+
+
 class NoSuchImage(UserError):
     code = "IMAGE_UNKNOWN"
 

@@ -58,9 +58,10 @@ class Node:
 
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
-    (tmp_path / "node" / "jobs").mkdir(parents=True)
+    for name in ("jobs", "job-logs"):
+        (tmp_path / "node" / name).mkdir(parents=True)
     node: Any = Node(Places(tmp_path, tmp_path / "run"), [])
-    jobs = Jobs(node.places, node.emit, Work(perform=lambda command, emit: None, tidy=lambda command: None))
+    jobs = Jobs(node.places, node.emit, Work(perform=lambda *given: None, tidy=lambda command: None))
     sealing.ensure_node_key(node.places.keys / "node")
     sealing.store_platform_key(node.places.keys / "platform", SIGNING_KEY.public_key())
     yield Executor(node, jobs)

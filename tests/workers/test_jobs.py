@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.workers.conftest import DEADLINE, eventually
+from workers.engine import logs
 from workers.engine.host import Emit
+from workers.engine.logwriting import LogWriter, is_open
 from workers.engine.places import Places
 from workers.errors import InvalidArchive, NoSpace
 from workers.messages import (
@@ -64,9 +66,13 @@ class Node:
             raise OSError("killed here")
         self.tidied.append(command.job)
 
-    def _perform(self, command: JobCommand, emit: Emit, check: Check) -> None:
-        self.check = check
+    def _perform(self, command: JobCommand, emit: Emit, check: Check, log: LogWriter) -> None:
+        self.check, self.log = check, log
         self.perform(command, emit)
+
+    def written(self, job: str) -> list[str]:
+        """Its log."""
+        return [entry.text for entry in logs.read(self.places.job_log(job), 0).entries]
 
     def start(self) -> Jobs:
         work = Work(perform=self._perform, tidy=self.tidy)
@@ -83,7 +89,8 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    (tmp_path / "node" / "jobs").mkdir(parents=True)
+    for name in ("jobs", "job-logs"):
+        (tmp_path / "node" / name).mkdir(parents=True)
     node = Node(Places(tmp_path, tmp_path / "run"))
     yield node
     for jobs in node.lives:
@@ -119,6 +126,45 @@ def test_an_unexpected_error_becomes_a_failure_with_an_id(node: Node) -> None:
     assert isinstance(outcome, JobFailed)
     assert outcome.cause.code == "INTERNAL"
     assert str(outcome.cause.facts["error_id"]) in outcome.cause.message
+
+
+def test_what_a_job_writes_is_read_while_it_runs_and_after(node: Node) -> None:
+    go = threading.Event()
+
+    def wait(command: JobCommand, emit: Emit) -> None:
+        node.log.write("first\nsecond")
+        go.wait(DEADLINE)
+        raise InvalidArchive("no tar")
+
+    node.perform = wait
+    node.start().submit(import_image("j"))
+    eventually(lambda: node.written("j") == ["first", "second"])
+    assert is_open(node.places.job_log("j"))
+    go.set()
+    eventually(lambda: node.ended("j"))
+    assert node.written("j") == ["first", "second", "Failed: no tar"]
+    assert not is_open(node.places.job_log("j"))
+
+
+def test_a_job_begun_again_goes_on_with_its_log_and_says_so(node: Node) -> None:
+    module._store(node.places.job("j"), import_image("j"), None)
+    LogWriter(node.places.job_log("j")).write("half of i")  # its worker was killed here
+    node.start()
+    eventually(lambda: node.ended("j"))
+    assert node.written("j") == [
+        "half of i",
+        "The node's worker was started anew; the job begins again.",
+        "Done.",
+    ]
+
+
+def test_logs_of_old_jobs_go(node: Node) -> None:
+    for name in ("old", "new"):
+        LogWriter(node.places.job_log(name)).close()
+    os.utime(node.places.job_log("old"), (0, time.time() - module.LOG_KEPT - 60))
+    node.start()
+    assert not node.places.job_log("old").exists()
+    assert node.places.job_log("new").exists()
 
 
 def test_a_command_delivered_again_while_the_job_runs_changes_nothing(node: Node) -> None:
@@ -236,15 +282,18 @@ def test_a_job_file_holds_the_command_as_it_came(node: Node) -> None:
     assert encode(import_image("j")).replace('"', '\\"') in path.read_text()
 
 
-def test_progress_is_thinned_out() -> None:
+def test_progress_is_thinned_out_and_logged_once_for_each_detail(tmp_path: Path) -> None:
     events: list[Event] = []
     now = 0.0
-    report = Reporter("j", events.append, lambda: None, clock=lambda: now)
+    written = LogWriter(tmp_path / "log")
+    report = Reporter("j", events.append, lambda: None, written, clock=lambda: now)
     for step in range(100):
         now = step * 0.1
         report("unpacking", step, 100)
     assert len(events) == pytest.approx(10 / PROGRESS_EVERY, abs=1)
     assert events[0] == JobProgressed("j", "unpacking", 0, 100)
+    written.close()
+    assert [entry.text for entry in logs.read(tmp_path / "log", 0).entries] == ["unpacking"]
 
 
 # --------------------------------------------------------------------------- cancelling
@@ -340,12 +389,12 @@ def test_a_running_job_is_heard_of_again_and_again(node: Node, monkeypatch: pyte
     eventually(lambda: node.ended("j"))
 
 
-def test_a_report_is_where_a_job_can_end() -> None:
+def test_a_report_is_where_a_job_can_end(tmp_path: Path) -> None:
     events: list[Event] = []
 
     def cancelled() -> None:
         raise module.Cancelled("j")
 
-    with pytest.raises(module.Cancelled):
-        Reporter("j", events.append, cancelled)("Unpacking", 1, 2)
+    with LogWriter(tmp_path / "log") as written, pytest.raises(module.Cancelled):
+        Reporter("j", events.append, cancelled, written)("Unpacking", 1, 2)
     assert events == []

@@ -24,6 +24,7 @@ from workers.agent.streams import Streams, parse_signal
 from workers.content import DirectoryContent, DirectoryWriter
 from workers.engine import logs
 from workers.engine.doctor import Check
+from workers.engine.logwriting import LogWriter
 from workers.engine.runtime.process import Process
 from workers.errors import NoSpace, UserError
 from workers.uploads import Uploads
@@ -59,6 +60,7 @@ class Agent:
         self.socket = root / "agent.sock"
         self.containers = containers
         self.uploads = uploads
+        self.job_logs = root / "job-logs"
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
@@ -69,6 +71,7 @@ class Agent:
             containers=self.containers,
             uploads=self.uploads,
             watch=self.watch,
+            job_log=lambda job: self.job_logs / job,
             examine=lambda: (Check("kernel", "ok", "6.18"),),
         )
         runner = web.AppRunner(streams.application(), access_log=None, shutdown_timeout=0.1)
@@ -172,6 +175,28 @@ async def test_following_an_ended_container_ends_with_its_log(agent: Agent, log:
     log.write("all")
     agent.containers.inits[ID] = None
     assert texts(await agent.entries(follow=1)) == ["all"]
+
+
+async def test_the_log_of_a_job_is_followed_until_nobody_writes_it_any_more(agent: Agent) -> None:
+    written = LogWriter(agent.job_logs / "j")
+    written.write("3 of 4", "7:stderr")
+    async with agent.client.get("/v1/jobs/j/logs", params={"follow": 1}) as answer:
+        lines = aiter(answer.content)
+        first = json.loads(await anext(lines))
+        assert (first["s"], first["l"], first["f"]) == ("7:stderr", "3 of 4", True)
+        await asyncio.to_thread(eventually, lambda: agent.watch.is_awaited(agent.job_logs / "j"))
+        written.write("4 of 4")
+        assert json.loads(await anext(lines))["l"] == "4 of 4"
+        written.close()  # wakes by itself
+        assert await answer.content.read() == b""
+    params = {"position": first["n"]}
+    async with agent.client.get("/v1/jobs/j/logs", params=params) as answer:
+        assert texts([json.loads(line) async for line in answer.content]) == ["4 of 4"]
+
+
+async def test_a_job_that_wrote_nothing_has_no_log(agent: Agent) -> None:
+    status, body = await agent.request("GET", "/v1/jobs/nobody/logs")
+    assert (status, body["code"]) == (404, "LOG_UNKNOWN")
 
 
 async def test_a_silent_follow_gives_signs_of_life_and_notices_an_end_nobody_rang(

@@ -1,13 +1,12 @@
-"""A container's log as NDJSON, from a position: what is there, and with ``follow`` what comes."""
+"""A log as NDJSON, from a position: what is there, and with ``follow`` what comes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
-from workers.agent.containers import Containers
 from workers.agent.logwatch import LogWatch
 from workers.engine import logs
 
@@ -28,14 +27,17 @@ async def read(directory: Path, position: int) -> AsyncGenerator[bytes, None]:
 
 
 async def follow(
-    containers: Containers, watch: LogWatch, container: str, directory: Path, position: int
+    may_write: Callable[[], bool], watch: LogWatch, directory: Path, position: int
 ) -> AsyncGenerator[bytes, None]:
-    """Blocks of whole lines until the container does not run and everything was read."""
+    """Blocks of whole lines until nobody may write any more and everything was read.
+
+    ``may_write`` may block for a while; when it turns false, ``watch`` must ring for ``directory``.
+    """
     armed: asyncio.Future[None] | None = None
     try:
         while True:
-            # Looked up first: what is read after the container's end is the whole of it.
-            has_ended = not await asyncio.to_thread(containers.may_write, container)
+            # Looked up first: what is read after the end is the whole of it.
+            has_ended = not await asyncio.to_thread(may_write)
             block, position, more = await asyncio.to_thread(_read_block, directory, position)
             if block:
                 yield block

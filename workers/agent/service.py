@@ -73,6 +73,7 @@ class Agent:
                 containers=self._containers,
                 uploads=node.uploads,
                 watch=self._watch,
+                job_log=places.job_log,
                 examine=lambda: doctor.examine(places, node.environment.instance),
             ).application(),
             access_log=None,

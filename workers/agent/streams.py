@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,13 +17,14 @@ from aiohttp import web
 from workers.agent import following
 from workers.agent.containers import Containers
 from workers.agent.logwatch import LogWatch
-from workers.engine import logs
+from workers.engine import logs, logwriting
 from workers.engine.doctor import Check
 from workers.errors import (
     BadCommand,
     NoSpace,
     NoSuchBlob,
     NoSuchContainer,
+    NoSuchLog,
     NotRunning,
     SlipwayError,
     UserError,
@@ -33,6 +35,7 @@ from workers.uploads import Uploads
 _STATUS: tuple[tuple[type[SlipwayError], int], ...] = (
     (NoSuchContainer, 404),
     (NoSuchBlob, 404),
+    (NoSuchLog, 404),
     (NotRunning, 409),
     (NoSpace, 507),
     (BadCommand, 400),
@@ -53,6 +56,8 @@ class Streams:
     containers: Containers
     uploads: Uploads
     watch: LogWatch
+    job_log: Callable[[str], Path]
+    """Where a job's log is, or would be."""
     examine: Callable[[], tuple[Check, ...]]
     """``doctor``; takes a second or more."""
 
@@ -60,6 +65,7 @@ class Streams:
         application = web.Application(middlewares=[_errors])
         application.router.add_get("/v1/health", self.health)
         application.router.add_get("/v1/containers/{id}/logs", self.logs)
+        application.router.add_get("/v1/jobs/{id}/logs", self.job_logs)
         application.router.add_post("/v1/containers/{id}/kill", self.kill)
         application.router.add_get("/v1/containers/{id}/usage", self.usage)
         application.router.add_put("/v1/uploads", self.upload)
@@ -73,13 +79,27 @@ class Streams:
     async def logs(self, request: web.Request) -> web.StreamResponse:
         container = request.match_info["id"]
         directory = await asyncio.to_thread(self.containers.log_directory, container)
+        return await self._log(request, directory, lambda: self.containers.may_write(container))
+
+    async def job_logs(self, request: web.Request) -> web.StreamResponse:
+        return await self._written(request, self.job_log(request.match_info["id"]))
+
+    async def _written(self, request: web.Request, directory: Path) -> web.StreamResponse:
+        """The log of work of our own. Raise ``NoSuchLog``."""
+        if not await asyncio.to_thread(directory.is_dir):
+            raise NoSuchLog("Nothing was written to this log yet, or it is no longer kept")
+        return await self._log(request, directory, lambda: logwriting.is_open(directory))
+
+    async def _log(
+        self, request: web.Request, directory: Path, may_write: Callable[[], bool]
+    ) -> web.StreamResponse:
         position, tail = _number(request, "position"), _number(request, "tail")
         if position is not None and tail is not None:
             raise UserError("Ask for a position or for a tail, not for both")
         if tail is not None:
             position = await asyncio.to_thread(logs.tail_position, directory, tail)
         if _number(request, "follow"):
-            blocks = following.follow(self.containers, self.watch, container, directory, position or 0)
+            blocks = following.follow(may_write, self.watch, directory, position or 0)
         else:
             blocks = following.read(directory, position or 0)
         return await _send(request, blocks)

@@ -137,14 +137,16 @@ def _split(data: bytes) -> list[bytes]:
 def _parse(line: bytes, position: int) -> Entry | None:
     """None for what is no CRI line: the torn end of an earlier write."""
     parts = line[:-1].split(b" ", 3)
-    if len(parts) < 4 or parts[1] not in (b"stdout", b"stderr") or parts[2] not in (b"F", b"P"):
+    if len(parts) < 4 or parts[2] not in (b"F", b"P"):
         return None
     time, stream, flag, text = parts
+    if stream.rpartition(b":")[2] not in (b"stdout", b"stderr"):  # a build's begins with its step
+        return None
     return Entry(
         position=position,
         next=position + len(line),
         time=time.decode(errors="replace"),
-        stream=stream.decode(),
+        stream=stream.decode(errors="replace"),
         text=text.decode(errors="replace"),
         whole=flag == b"F",
     )

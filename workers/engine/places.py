@@ -34,7 +34,8 @@ class Places:
             path.mkdir(parents=True, exist_ok=True)
             os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest,
-                  self.images, self.snapshots, self.records, self.logs, self.jobs, self.uploads)  # fmt: skip
+                  self.images, self.snapshots, self.records, self.logs, self.jobs, self.job_logs,
+                  self.uploads)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
         _directory(self.layers / "sha256", 0o700)
@@ -125,6 +126,14 @@ class Places:
     def job(self, job: str) -> Path:
         """The accepted command of a job until it has ended, then its outcome."""
         return self.jobs / _component(job)
+
+    @property
+    def job_logs(self) -> Path:
+        return self.node / "job-logs"
+
+    def job_log(self, job: str) -> Path:
+        """What the job wrote, in segments as a container's log (``workers.engine.logwriting``)."""
+        return self.job_logs / _component(job)
 
     @property
     def uploads(self) -> Path:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from workers.engine import images, recipes
 from workers.engine.host import Emit
+from workers.engine.logwriting import LogWriter
 from workers.errors import NodeError, NoSuchBlob
 from workers.messages import (
     BakeImage,
@@ -30,17 +31,17 @@ PROGRESS_EVERY = 0.5
 
 def work(node: Node) -> Work:
     return Work(
-        perform=lambda command, emit, check: perform(node, command, emit, check),
+        perform=lambda command, emit, check, log: perform(node, command, emit, check, log),
         tidy=lambda command: tidy(node, command),
     )
 
 
-def perform(node: Node, command: JobCommand, emit: Emit, check: Check) -> None:
+def perform(node: Node, command: JobCommand, emit: Emit, check: Check, log: LogWriter) -> None:
     match command:
         case ImportImage():
-            _import(node, command, emit, check)
+            _import(node, command, emit, Reporter(command.job, emit, check, log))
         case BakeImage():
-            _bake(node, command, emit, check)
+            _bake(node, command, emit, Reporter(command.job, emit, check, log))
         case RemoveImage():
             images.withdraw(node.engine.images, command.scope, command.image_id)
             emit(ImageRemoved(command.job, command.scope, command.image_id))
@@ -54,7 +55,7 @@ def tidy(node: Node, command: JobCommand) -> None:
         node.uploads.release(Digest.parse(command.upload))
 
 
-def _import(node: Node, command: ImportImage, emit: Emit, check: Check) -> None:
+def _import(node: Node, command: ImportImage, emit: Emit, report: Reporter) -> None:
     try:
         archive = node.uploads.content.open(Digest.parse(command.upload))
     except NoSuchBlob as error:
@@ -65,16 +66,16 @@ def _import(node: Node, command: ImportImage, emit: Emit, check: Check) -> None:
     if command.repository is not None:
         references = (f"{command.repository}:{command.tag or 'latest'}",)
     with archive:
-        _take_in(node, archive, command, references, command.changes, emit, check)
+        _take_in(node, archive, command, references, command.changes, emit, report)
 
 
-def _bake(node: Node, command: BakeImage, emit: Emit, check: Check) -> None:
+def _bake(node: Node, command: BakeImage, emit: Emit, report: Reporter) -> None:
     # Without a name, so that nothing is left of it whoever dies.
     with tempfile.TemporaryFile(dir=node.places.content) as archive:
-        recipes.bake(command.recipe, archive, Reporter(command.job, emit, check))
+        recipes.bake(command.recipe, archive, report)
         archive.seek(0)
         references = (f"{command.repository}:{command.tag}",)
-        _take_in(node, archive, command, references, (), emit, check)
+        _take_in(node, archive, command, references, (), emit, report)
 
 
 def _take_in(
@@ -84,7 +85,7 @@ def _take_in(
     references: tuple[str, ...],
     changes: tuple[str, ...],
     emit: Emit,
-    check: Check,
+    report: Reporter,
 ) -> None:
     job, scope = command.job, command.scope
     imported = images.import_archive(
@@ -93,10 +94,11 @@ def _take_in(
         scope=scope,
         references=references,
         changes=changes,
-        progress=Reporter(job, emit, check),
+        progress=report,
     )
     for warning in imported.warnings:
         emit(JobProgressed(job, warning))
+        report.log.write(warning, "stderr")
     emit(
         ImageImported(
             job=job,
@@ -111,16 +113,29 @@ def _take_in(
 
 
 class Reporter:
-    """``progress`` of the engine as ``JobProgressed``, thinned out; ``check`` may end the work at each."""
+    """``progress`` of the engine as ``JobProgressed``, thinned out, and in the job's log, each detail once.
+
+    ``check`` may end the work at each.
+    """
 
     def __init__(
-        self, job: str, emit: Emit, check: Check, clock: Callable[[], float] = time.monotonic
+        self,
+        job: str,
+        emit: Emit,
+        check: Check,
+        log: LogWriter,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._emit, self._check, self._clock = job, emit, check, clock
+        self.log = log
         self._last = float("-inf")
+        self._logged = ""
 
     def __call__(self, detail: str, done: int = 0, total: int = 0) -> None:
         self._check()
+        if detail != self._logged:
+            self._logged = detail
+            self.log.write(detail)
         now = self._clock()
         if now - self._last >= PROGRESS_EVERY:
             self._last = now

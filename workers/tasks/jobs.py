@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import structlog
 from workers import crash
 from workers.content import write_durably
 from workers.engine.host import Emit
+from workers.engine.logwriting import LogWriter
 from workers.engine.places import Places
 from workers.errors import SlipwayError
 from workers.messages import (
@@ -48,6 +50,8 @@ SLOTS = 2
 """Jobs at once. Both cores of a small node stay usable for containers."""
 KEPT = 7 * 24 * 3600.0
 """Seconds an outcome is kept: far longer than any command for the job could still come."""
+LOG_KEPT = 30 * 24 * 3600.0
+"""Seconds what a job wrote is kept after its end."""
 HEARTBEAT = 5.0
 """Seconds a running job is silent at most; the platform's lease on it is several times as long."""
 PAUSE = 5.0
@@ -69,8 +73,8 @@ Check = Callable[[], None]
 class Work:
     """What jobs do."""
 
-    perform: Callable[[JobCommand, Emit, Check], None]
-    """Repeatable from its beginning. Raises what made it fail."""
+    perform: Callable[[JobCommand, Emit, Check, LogWriter], None]
+    """Repeatable from its beginning. Raises what made it fail. What it writes people read as it comes."""
     tidy: Callable[[JobCommand], None]
     """Drop what was only there for the job, however it ended. Repeatable."""
 
@@ -201,15 +205,23 @@ class Jobs:
 
     def _do(self, command: JobCommand) -> None:
         outcome: JobSucceeded | JobFailed | JobCancelled
-        try:
-            self._check(command.job)
-            self._emit(JobStarted(command.job))
-            self._work.perform(command, self._note, lambda: self._check(command.job))
-            outcome = JobSucceeded(command.job)
-        except Cancelled:
-            outcome = JobCancelled(command.job)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
-            outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
+        directory = self._places.job_log(command.job)
+        begun_before = directory.exists()
+        with LogWriter(directory) as written:
+            if begun_before:
+                written.write("The node's worker was started anew; the job begins again.", "stderr")
+            try:
+                self._check(command.job)
+                self._emit(JobStarted(command.job))
+                self._work.perform(command, self._note, lambda: self._check(command.job), written)
+                outcome = JobSucceeded(command.job)
+                written.write("Done.")
+            except Cancelled:
+                outcome = JobCancelled(command.job)
+                written.write("Cancelled.", "stderr")
+            except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
+                outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
+                written.write(f"Failed: {outcome.cause.message}", "stderr")
         crash.point("job.before_outcome")
         if self._deliver(outcome):
             crash.point("job.after_outcome")
@@ -247,6 +259,12 @@ class Jobs:
             with contextlib.suppress(FileNotFoundError):
                 if _load(path)[0] is None:
                     path.unlink()
+        limit = time.time() - LOG_KEPT
+        with os.scandir(self._places.job_logs) as entries:
+            old = [Path(entry.path) for entry in entries if entry.stat().st_mtime < limit]
+        for path in old:
+            if not self._places.job(path.name).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _store(path: Path, command: JobCommand | None, outcome: Event | None) -> None:
