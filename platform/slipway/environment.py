@@ -84,6 +84,32 @@ def items(name: str, default: str) -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
+def origin(name: str, default: str) -> str:
+    """Scheme and host of a server: ``http://127.0.0.1:8000``."""
+    value = text(name, default).rstrip("/")
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.netloc or url.path or url.query or url.username:
+        raise ImproperlyConfigured(f"{name}={value}: http://host:port or https://host is needed.")
+    return value
+
+
+def registry_hosts(hosts: list[str], port: int, tls: bool) -> list[str]:
+    """Our own registry as references name it: with TLS a proxy serves the usual port, else we do."""
+    named = [host.removeprefix(".") for host in hosts if host != "*"] or ["localhost"]
+    return named if tls else [f"{host}:{port}" for host in named]
+
+
+def mirrors(name: str) -> dict[str, tuple[str, ...]]:
+    """``docker.io=https://mirror.example.org``, several with commas, tried in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in items(name, ""):
+        host, equals, url = item.partition("=")
+        if not equals or not host or urlsplit(url).scheme not in ("http", "https"):
+            raise ImproperlyConfigured(f"{name}: {item}: registry=https://mirror is needed.")
+        found[host] = (*found.get(host, ()), url.rstrip("/"))
+    return found
+
+
 def network(name: str, default: str) -> IPv4Network:
     value = text(name, default)
     try:

@@ -14,6 +14,7 @@ from functools import singledispatch
 import structlog
 
 from slipway import dispatch
+from slipway.catalog import facts as origins
 from slipway.catalog.models import Image, ImageLayer, Reference
 from slipway.containers import facts
 from slipway.containers.claims import KIND as CONTAINER
@@ -34,6 +35,7 @@ from workers.messages import (
     ContainerStarted,
     Event,
     ImageImported,
+    ImagePushed,
     ImageRemoved,
     Inventory,
     JobCancelled,
@@ -42,6 +44,7 @@ from workers.messages import (
     JobStarted,
     JobSucceeded,
     LayerFacts,
+    LayersProgressed,
     LogsDropped,
     RemoveContainer,
 )
@@ -51,6 +54,7 @@ log = structlog.get_logger(__name__)
 
 Hints = tuple[Hint, ...]
 PROGRESS_LENGTH = 500
+LAYERS_MAX = 500
 IMAGE = "image"
 """The holder of an image's bytes in the ledger."""
 
@@ -199,6 +203,8 @@ def _image_imported(event: ImageImported, node: Node, at: datetime) -> Hints:
     ledger.settle(project.pk, IMAGE, image.hex, {Resource.DISK.value: image.size})
     for text in event.references:
         _point(project, image, text, at)
+    if event.origin is not None:
+        origins.note_pull(progress.find(event.job, node), image, event.origin, at)
     return (project_hint(project.hex, "images"),)
 
 
@@ -238,6 +244,24 @@ def _image_removed(event: ImageRemoved, node: Node, at: datetime) -> Hints:
     for image in Image.objects.filter(project=project, image_id=event.image_id):
         ledger.release(IMAGE, image.hex)
         image.delete()
+    return (project_hint(project.hex, "images"),)
+
+
+@_apply.register
+def _layers_progressed(event: LayersProgressed, node: Node, at: datetime) -> Hints:
+    layers = [[each.digest, each.state, each.done, each.total] for each in event.layers[:LAYERS_MAX]]
+    project = progress.note_layers(event.job, node, layers)
+    return (project_hint(project.hex, "jobs"),) if project else ()
+
+
+@_apply.register
+def _image_pushed(event: ImagePushed, node: Node, at: datetime) -> Hints:
+    project = _project(event.scope, node)
+    image = Image.objects.filter(project=project, image_id=event.image_id).first() if project else None
+    if project is None or image is None:
+        log.warning("event_of_unknown_image", scope=event.scope, image=event.image_id)
+        return ()
+    origins.note_push(_job(event.job, node), image, event, at)
     return (project_hint(project.hex, "images"),)
 
 

@@ -23,6 +23,7 @@ SLIPWAY_INSTANCE = environment.name("SLIPWAY_INSTANCE", "slipway")
 SLIPWAY_REDIS_URL = environment.redis_url("SLIPWAY_REDIS_URL", f"unix://{SLIPWAY_RUN}/redis.sock")
 SLIPWAY_UID_BASE = environment.integer("SLIPWAY_UID_BASE", 1_000_000, low=65_536, high=(1 << 32) - (1 << 24))
 SLIPWAY_SUBNETS = environment.network("SLIPWAY_SUBNETS", "10.87.0.0/16")
+ALLOWED_HOSTS = environment.items("SLIPWAY_HOSTS", "localhost,127.0.0.1,[::1]")
 SLIPWAY_PORT = environment.integer("SLIPWAY_PORT", 8000, low=1, high=65_535)
 SLIPWAY_TLS = environment.switch("SLIPWAY_TLS")
 SLIPWAY_LOG_RETENTION_DAYS = environment.integer("SLIPWAY_LOG_RETENTION_DAYS", 14, low=0, high=36_500)
@@ -33,6 +34,24 @@ SLIPWAY_AGENT_SOCKET = SLIPWAY_RUN / "agent.sock"
 SLIPWAY_SIGNUP = environment.choice("SLIPWAY_SIGNUP", "closed", among=("open", "invite", "closed"))
 SLIPWAY_MAIL = environment.mail("SLIPWAY_EMAIL_URL")
 SLIPWAY_OIDC = environment.oidc("SLIPWAY_OIDC")
+SLIPWAY_REGISTRY_HOSTS = environment.items(
+    "SLIPWAY_REGISTRY_HOSTS", ",".join(environment.registry_hosts(ALLOWED_HOSTS, SLIPWAY_PORT, SLIPWAY_TLS))
+)
+SLIPWAY_REGISTRY_NODE = environment.origin(
+    "SLIPWAY_REGISTRY_NODE",
+    f"http://127.0.0.1:{SLIPWAY_PORT}"
+    if "127.0.0.1" in ALLOWED_HOSTS
+    else f"https://{SLIPWAY_REGISTRY_HOSTS[0]}",
+)
+SLIPWAY_REGISTRIES_ALLOW = environment.items("SLIPWAY_REGISTRIES_ALLOW", "")
+SLIPWAY_REGISTRIES_DENY = environment.items("SLIPWAY_REGISTRIES_DENY", "")
+SLIPWAY_REGISTRIES_PRIVATE = environment.items("SLIPWAY_REGISTRIES_PRIVATE", "")
+SLIPWAY_REGISTRIES_PLAIN_HTTP = environment.items("SLIPWAY_REGISTRIES_PLAIN_HTTP", "")
+SLIPWAY_REGISTRIES_SEARCH = environment.items("SLIPWAY_REGISTRIES_SEARCH", "")
+SLIPWAY_REGISTRY_MIRRORS = environment.mirrors("SLIPWAY_REGISTRY_MIRRORS")
+SLIPWAY_UPSTREAM_FRESH_SECONDS = environment.integer(
+    "SLIPWAY_UPSTREAM_FRESH_SECONDS", 3600, low=0, high=30 * 86_400
+)
 SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
 """How commands travel to nodes; tests put a recorder here."""
 
@@ -41,7 +60,6 @@ SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
 DEBUG = environment.switch("SLIPWAY_DEBUG")
 SECRET_KEY = environment.secret("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_SECRET_KEY_FILE)
 SECRET_KEY_FALLBACKS = environment.former_secrets("SLIPWAY_SECRET_KEY_FILE", SLIPWAY_SECRET_KEY_FILE)
-ALLOWED_HOSTS = environment.items("SLIPWAY_HOSTS", "localhost,127.0.0.1,[::1]")
 
 INSTALLED_APPS = [
     "slipway.accounts",

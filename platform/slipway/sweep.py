@@ -27,8 +27,8 @@ from slipway.jobs.models import ACTIVE, Job, JobState
 from slipway.nodes.models import Node
 from slipway.projects.models import Project
 from workers import crash
-from workers.errors import BadCommand
-from workers.messages import CancelJob, DropLogs, decode_command
+from workers.errors import SlipwayError
+from workers.messages import CancelJob, DropLogs
 
 log = structlog.get_logger(__name__)
 
@@ -135,9 +135,9 @@ def _send_job(row: Job) -> bool:
     if row.cancel_requested_at is not None:
         return dispatch.send_now(CancelJob(row.hex), row.node)
     try:
-        command = decode_command(row.command)
-    except BadCommand as error:  # written by another version of us
-        log.error("job_not_understood", job=row.hex, error=error.message)
+        command = jobs.command_of(row)
+    except SlipwayError as error:  # written by another version of us, or sealed with a key that is gone
+        log.error("job_not_sendable", job=row.hex, error=error.message)
         return False
     return dispatch.send_now(command, row.node)
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
@@ -95,7 +95,10 @@ def _find_by_reference(project: Project, name: str) -> Image | None:
         return None
     reference = oci.Reference.parse(name)
     if reference.digest is not None:
-        return _usable(project).filter(manifest_digest=str(reference.digest)).first()
+        digest = str(reference.digest)
+        there = Q(origins__digest=digest) | Q(origins__index_digest=digest)
+        known = Q(origins__name=reference.familiar_name) & there
+        return _usable(project).filter(known | Q(manifest_digest=digest)).first()
     named = {"references__name": reference.familiar_name, "references__tag": reference.tag}
     return _usable(project).filter(**named).first()
 

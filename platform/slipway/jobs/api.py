@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from slipway.accounts.errors import NotFound
 from slipway.jobs import queries, services
-from slipway.jobs.models import Job, JobKind, JobState
+from slipway.jobs.models import LAYER_STATES, Job, JobKind, JobState
 from slipway.pagination import paginate
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
@@ -55,6 +55,17 @@ class JobOut(serializers.Serializer):
 
     def get_cancelling(self, job: Job) -> bool:
         return job.is_active and job.cancel_requested_at is not None
+
+
+class LayerStateOut(serializers.Serializer):
+    digest = serializers.CharField(help_text="Of the layer in a pull, its diffID in a push.")
+    state = serializers.ChoiceField(choices=[(word, word) for word in LAYER_STATES])
+    done = serializers.IntegerField(help_text="Bytes.")
+    total = serializers.IntegerField(help_text="0 where unknown.")
+
+
+class JobDetailOut(JobOut):
+    layers = LayerStateOut(many=True, help_text="Of a pull or push, as far as it is; else empty.")
 
 
 class JobsQuery(PageQuery):
@@ -116,9 +127,9 @@ class OneJob(ApiView):
 
 
 class JobDetail(OneJob):
-    @extend_schema(operation_id="get_job", responses=JobOut, summary="One job")
+    @extend_schema(operation_id="get_job", responses=JobDetailOut, summary="One job")
     def get(self, request: Request, **path: str) -> Response:
-        return Response(JobOut(self.found()).data)
+        return Response(JobDetailOut(self.found()).data)
 
 
 class Cancel(OneJob):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from slipway.jobs.models import Job
 from workers.errors import BadCommand
-from workers.messages import BakeImage, ImportImage, RemoveImage, decode_command
+from workers.messages import BakeImage, ImportImage, PullImage, PushImage, RemoveImage, decode_command
 
-JobCommand = BakeImage | ImportImage | RemoveImage
+JobCommand = BakeImage | ImportImage | PullImage | PushImage | RemoveImage
 
 
 def _nothing(job: Job) -> None:
@@ -30,6 +30,11 @@ def never_again(job: Job, new_id: str) -> JobCommand | None:
     return None
 
 
+def as_kept(job: Job, command: JobCommand) -> JobCommand:
+    """Most commands hold no secrets: what is sent is what is kept."""
+    return command
+
+
 @dataclass(frozen=True)
 class Handler:
     kind: str
@@ -39,6 +44,8 @@ class Handler:
     """The job failed or was cancelled: put back what was changed when it was queued. Repeatable."""
     again: Callable[[Job, str], JobCommand | None] = same_again
     """The command of a retry with that job id; None: this cannot be done again."""
+    complete: Callable[[Job, JobCommand], JobCommand] = as_kept
+    """Put in what the row does not keep (passwords, tokens), each time the command is sent."""
 
 
 _handlers: dict[str, Handler] = {}

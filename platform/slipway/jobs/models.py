@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import models
 from django.utils import timezone
 
@@ -34,6 +36,29 @@ class JobKind(models.TextChoices):
     IMPORT_IMAGE = "image.import", "Import image"
     BAKE_IMAGE = "image.bake", "Make base image"
     REMOVE_IMAGE = "image.remove", "Remove image"
+    PULL_IMAGE = "image.pull", "Pull image"
+    PUSH_IMAGE = "image.push", "Push image"
+
+
+LAYER_STATES = (
+    "waiting",
+    "downloading",
+    "unpacking",
+    "compressing",
+    "uploading",
+    "exists",
+    "mounted",
+    "done",
+)
+
+
+@dataclass(frozen=True)
+class LayerState:
+    digest: str
+    state: str
+    """One of ``LAYER_STATES``."""
+    done: int
+    total: int
 
 
 class Job(Row):
@@ -59,7 +84,7 @@ class Job(Row):
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries"
     )
     command = models.TextField()
-    """The command to the node, encoded; sent again while the job waits."""
+    """The command to the node, encoded, without secrets; sent again while the job waits."""
     sends = models.PositiveIntegerField(default=0)
     resend_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(
@@ -107,6 +132,23 @@ class Job(Row):
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def layers(self) -> list[LayerState]:
+        """Of a pull or push, as far as its node has told; one query unless ``layer_row`` is loaded."""
+        row: JobLayers | None = getattr(self, "layer_row", None)
+        return [LayerState(*each) for each in row.layers] if row is not None else []
+
+
+class JobLayers(models.Model):
+    """How far each layer of a pull or push is: the last the node told, kept as the job's record."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="layer_row")
+    layers = models.JSONField(default=list)
+    """``[[digest, state, done, total], …]``, written at most twice a second: short on purpose."""
+
+    def __str__(self) -> str:
+        return f"{len(self.layers)} layers"
 
 
 class IdempotentAnswer(Row):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from slipway.ids import parse_id
 from slipway.jobs.handlers import handler_of
-from slipway.jobs.models import ACTIVE, Job, JobState
+from slipway.jobs.models import ACTIVE, Job, JobLayers, JobState
 from slipway.jobs.services import HOLDER, admit_waiting
 from slipway.nodes.models import Node
 from slipway.projects import ledger
@@ -59,6 +59,16 @@ def go_on(job_id: str, node: Node, **columns: Any) -> UUID | None:
         rows = rows.filter(cancel_requested_at=None)
     rows.update(**columns, **leased)
     return known["project_id"] if any(known[name] != value for name, value in columns.items()) else None
+
+
+def note_layers(job_id: str, node: Node, layers: list[list[Any]]) -> UUID | None:
+    """How far the layers of a pull or push are. The project to be told, None when nobody need be."""
+    key = parse_id(job_id)
+    job = Job.objects.filter(pk=key, node=node).only("project_id").first() if key else None
+    if job is None:
+        return None
+    JobLayers.objects.update_or_create(job=job, defaults={"layers": layers})
+    return job.project_id
 
 
 def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = None) -> bool:

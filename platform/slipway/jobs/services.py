@@ -22,7 +22,7 @@ from slipway.projects import ledger
 from slipway.projects.errors import QuotaExceeded
 from slipway.projects.limits import limits_of
 from slipway.projects.models import Project, Resource
-from workers.messages import CancelJob, decode_command, encode
+from workers.messages import CancelJob, Command, decode_command, encode
 
 RESEND_AFTER = timedelta(seconds=10)
 CANCEL_AGAIN = timedelta(seconds=5)
@@ -50,7 +50,7 @@ def queue_job(
         _admit(job)
         job.save(force_insert=True)
         if job.admitted_at is not None:
-            dispatch.send(command, job.node)
+            dispatch.send(handler_of(job.kind).complete(job, command), job.node)
         publish_project(project.hex, "jobs")
     return job
 
@@ -88,9 +88,15 @@ def admit_waiting(project: Project) -> int:
             if not _admit(job):
                 break
             job.save(update_fields=["admitted_at", "sends", "resend_at"])
-            dispatch.send(decode_command(job.command), job.node)
+            dispatch.send(command_of(job), job.node)
             admitted += 1
     return admitted
+
+
+def command_of(job: Job) -> Command:
+    """What to send: the command as kept, with its secrets as they are now. Raise ``BadCommand``."""
+    command = decode_command(job.command)
+    return handler_of(job.kind).complete(job, command) if isinstance(command, JobCommand) else command
 
 
 def new_job(kind: JobKind, subject: str) -> Job:
