@@ -14,7 +14,7 @@ from slipway.containers.claims import claims
 from slipway.containers.models import Container
 from slipway.events import IMAGE
 from slipway.jobs.models import ACTIVE, Job
-from slipway.jobs.services import HOLDER as JOB
+from slipway.jobs.scheduling import HOLDER as JOB
 from slipway.projects import ledger
 from slipway.projects.models import Project, Reservation, Resource
 

@@ -22,8 +22,11 @@ from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.drift import reconcile
 from slipway.jobs import progress
 from slipway.jobs import services as jobs
+from slipway.jobs.handlers import command_of, handler_of, slot_kinds
 from slipway.jobs.idempotency import forget_old
 from slipway.jobs.models import ACTIVE, Job, JobState
+from slipway.jobs.scheduling import RESEND_AFTER as RESEND_JOB_AFTER
+from slipway.jobs.scheduling import schedule
 from slipway.nodes.models import Node
 from slipway.projects.models import Project
 from workers import crash
@@ -83,7 +86,7 @@ def resend_jobs(now: datetime) -> int:
     for row in due:
         if not row.node.is_live(now):
             continue
-        first = jobs.CANCEL_AGAIN if row.cancel_requested_at else jobs.RESEND_AFTER
+        first = jobs.CANCEL_AGAIN if row.cancel_requested_at else RESEND_JOB_AFTER
         wait = _patience(first, row.sends)
         changed = Job.objects.filter(pk=row.pk, resend_at=row.resend_at, state=row.state).update(
             resend_at=now + wait, sends=row.sends + 1
@@ -112,9 +115,18 @@ def _is_caught_up(node: Node) -> bool:
 
 def admit_jobs(now: datetime) -> int:
     """Let go what waits for quota and need not any more: a limit was raised, or nobody has told us."""
-    waiting = Job.objects.filter(state=JobState.QUEUED, admitted_at=None).order_by().values("project")
+    queued = Job.objects.filter(state=JobState.QUEUED, admitted_at=None).order_by()
+    waiting = queued.exclude(kind__in=slot_kinds()).values("project")
     projects = Project.objects.filter(pk__in=waiting).select_related("team", "node")
-    return sum(jobs.admit_waiting(project) for project in projects[:ROWS])
+    admitted = sum(jobs.admit_waiting(project) for project in projects[:ROWS])
+    nodes = queued.filter(kind__in=slot_kinds()).values_list("node", flat=True).distinct()
+    return admitted + sum(schedule(node) for node in nodes)
+
+
+def expire_jobs(now: datetime) -> int:
+    """Fail the jobs that have waited for longer than they were to."""
+    late = Job.objects.filter(state=JobState.QUEUED, admitted_at=None, expires_at__lte=now)
+    return sum(progress.expire(key, now) for key in late.values_list("pk", flat=True)[:ROWS])
 
 
 def drop_logs(now: datetime) -> int:
@@ -134,8 +146,12 @@ def drop_logs(now: datetime) -> int:
 def _send_job(row: Job) -> bool:
     if row.cancel_requested_at is not None:
         return dispatch.send_now(CancelJob(row.hex), row.node)
+    # It was heard of and then fell silent: whoever still works on the attempt of before is to stop.
+    is_lost = handler_of(row.kind).is_fenced and row.state == JobState.RUNNING and row.sends == 1
+    if is_lost and not (_is_caught_up(row.node) and progress.attempt_again(row)):
+        return False
     try:
-        command = jobs.command_of(row)
+        command = command_of(row)
     except SlipwayError as error:  # written by another version of us, or sealed with a key that is gone
         log.error("job_not_sendable", job=row.hex, error=error.message)
         return False
@@ -208,6 +224,7 @@ class Schedule:
             _Task(SWEEP_SECONDS, resend_containers),
             _Task(SWEEP_SECONDS, resend_jobs),
             _Task(SWEEP_SECONDS, give_up_jobs),
+            _Task(SWEEP_SECONDS, expire_jobs),
             _Task(SWEEP_SECONDS, admit_jobs),
             _Task(LOGS_SECONDS, drop_logs),
             _Task(RECONCILE_SECONDS, reconcile),

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from slipway.jobs.models import Job
 from workers.errors import BadCommand
-from workers.messages import BakeImage, ImportImage, PullImage, PushImage, RemoveImage, decode_command
+from workers.messages import (
+    BakeImage,
+    BuildImage,
+    Command,
+    ImportImage,
+    PullImage,
+    PushImage,
+    RemoveImage,
+    decode_command,
+)
 
-JobCommand = BakeImage | ImportImage | PullImage | PushImage | RemoveImage
+JobCommand = BakeImage | BuildImage | ImportImage | PullImage | PushImage | RemoveImage
+LEASE = timedelta(seconds=30)
+"""A running job that was silent for so long may have lost its worker; it says something every 5 s."""
 
 
 def _nothing(job: Job) -> None:
@@ -46,6 +58,13 @@ class Handler:
     """The command of a retry with that job id; None: this cannot be done again."""
     complete: Callable[[Job, JobCommand], JobCommand] = as_kept
     """Put in what the row does not keep (passwords, tokens), each time the command is sent."""
+    needs_slot: bool = False
+    """It waits for one of its node's slots, in the fair order of ``jobs.fairness``."""
+    lease: timedelta = LEASE
+    is_fenced: bool = False
+    """A job whose worker fell silent is sent with a higher ``Job.attempt``, which ends the one before."""
+    ended: Callable[[Job], None] = _nothing
+    """It has ended, in whatever way. Called in the transaction that says so. Repeatable."""
 
 
 _handlers: dict[str, Handler] = {}
@@ -59,3 +78,14 @@ def register(handler: Handler) -> None:
 
 def handler_of(kind: str) -> Handler:
     return _handlers.get(kind) or Handler(kind)
+
+
+def slot_kinds() -> tuple[str, ...]:
+    """The kinds that wait for slots."""
+    return tuple(kind for kind, handler in _handlers.items() if handler.needs_slot)
+
+
+def command_of(job: Job) -> Command:
+    """What to send: the command as kept, with its secrets as they are now. Raise ``BadCommand``."""
+    command = decode_command(job.command)
+    return handler_of(job.kind).complete(job, command) if isinstance(command, JobCommand) else command

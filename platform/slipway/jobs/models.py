@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db import models
 from django.utils import timezone
 
-from slipway.accounts.models import User
+from slipway.accounts.models import Team, User
 from slipway.accounts.scope import Scope
 from slipway.ids import Row
 from slipway.nodes.models import Node
@@ -38,6 +38,7 @@ class JobKind(models.TextChoices):
     REMOVE_IMAGE = "image.remove", "Remove image"
     PULL_IMAGE = "image.pull", "Pull image"
     PUSH_IMAGE = "image.push", "Push image"
+    BUILD_IMAGE = "image.build", "Build image"
 
 
 LAYER_STATES = (
@@ -76,7 +77,13 @@ class Job(Row):
     claims = models.JSONField(default=dict)
     """What it holds of the project's quota while it is under way: resource → amount."""
     admitted_at = models.DateTimeField(null=True, blank=True)
-    """When it was let go to its node; None while it waits for quota."""
+    """When it was let go to its node; None while it waits for quota, a slot or a lock."""
+    lock = models.CharField(max_length=200, blank=True)
+    """Of a project's jobs with the same lock one runs at a time."""
+    expires_at = models.DateTimeField(null=True, blank=True)
+    """A job that still waits then is given up; None: it waits for ever."""
+    attempt = models.PositiveIntegerField(default=1)
+    """Raised when a job of a kind that is fenced lost its worker and is sent anew."""
     lease_until = models.DateTimeField(null=True, blank=True)
     """A running job must be heard of again before this."""
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -98,6 +105,8 @@ class Job(Row):
 
     position: int | None = None
     """In its node's queue, 1 for the next; told by ``queries.place``."""
+    reason: str = ""
+    """Why a job that needs a slot waits; likewise."""
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -108,6 +117,11 @@ class Job(Row):
                 name="jobs_job_queue",
             ),
             models.Index(fields=["project", "-created_at", "-id"], name="jobs_job_of_project"),
+            models.Index(
+                fields=["node", "kind", "admitted_at"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="jobs_job_slots",
+            ),
             models.Index(
                 fields=["resend_at"], condition=models.Q(resend_at__isnull=False), name="jobs_job_resend"
             ),
@@ -122,9 +136,11 @@ class Job(Row):
 
     @property
     def waits_for(self) -> str:
-        """``quota``, ``node`` or ``slot`` while it is queued, else nothing; needs ``node`` loaded."""
+        """``quota``, ``lock``, ``node`` or ``slot`` while it is queued, else nothing; needs ``node``."""
         if self.state != JobState.QUEUED:
             return ""
+        if self.reason:
+            return self.reason
         if self.admitted_at is None:
             return "quota"
         return "slot" if self.node.is_live() else "node"
@@ -149,6 +165,48 @@ class JobLayers(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.layers)} layers"
+
+
+class SlotQueue(Row):
+    """A node's queue for slots; whoever lets jobs go locks the row (``jobs.scheduling``)."""
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, related_name="slot_queue")
+    clock = models.BigIntegerField(default=0)
+    """The queue's own time: where the job last let go began (``jobs.fairness``)."""
+
+    def __str__(self) -> str:
+        return f"slots of {self.node_id.hex}"
+
+
+class Turn(Row):
+    """When a team's last job in the queue ended, in the queue's own time."""
+
+    queue = models.ForeignKey(SlotQueue, on_delete=models.CASCADE, related_name="turns")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="turns")
+    ends = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["queue", "team"], name="jobs_turn_of_team")]
+
+    def __str__(self) -> str:
+        return f"{self.team_id.hex} {self.ends}"
+
+
+class Weight(Row):
+    """How much of the slots a team gets beside others: twice the weight, twice as many; 1 if not set."""
+
+    team = models.OneToOneField(Team, on_delete=models.CASCADE, related_name="weight")
+    weight = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(weight__gte=1, weight__lte=100), name="jobs_weight_range"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.team_id.hex}: {self.weight}"
 
 
 class IdempotentAnswer(Row):

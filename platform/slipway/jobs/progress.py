@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,18 +10,19 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from slipway.hints import publish_project
 from slipway.ids import parse_id
 from slipway.jobs.handlers import handler_of
 from slipway.jobs.models import ACTIVE, Job, JobLayers, JobState
-from slipway.jobs.services import HOLDER, admit_waiting
+from slipway.jobs.scheduling import HOLDER, schedule_soon
+from slipway.jobs.services import admit_waiting
 from slipway.nodes.models import Node
 from slipway.projects import ledger
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=30)
-"""A running job that was silent for so long may have lost its worker; it says something every 5 s."""
 LEASE_LOST = "LEASE_LOST"
+QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
 
 
 def find(job_id: str, node: Node) -> Job | None:
@@ -48,10 +49,10 @@ def go_on(job_id: str, node: Node, **columns: Any) -> UUID | None:
     if key is None:
         return None
     rows = Job.objects.filter(pk=key, node=node, state__in=ACTIVE)
-    known: dict[str, Any] | None = rows.values("project_id", "cancel_requested_at", *columns).first()
+    known: dict[str, Any] | None = rows.values("project_id", "kind", "cancel_requested_at", *columns).first()
     if known is None:
         return None
-    until = timezone.now() + LEASE
+    until = timezone.now() + handler_of(known["kind"]).lease
     leased: dict[str, Any] = {"lease_until": until}
     if known["cancel_requested_at"] is None:
         # A wish to cancel keeps its own time of sending.
@@ -81,9 +82,13 @@ def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = 
         return False
     _write(row, state=state, ended_at=at, cause=cause, resend_at=None, lease_until=None)
     ledger.release(HOLDER, row.hex)
+    handler = handler_of(row.kind)
     if state != JobState.SUCCEEDED:
-        handler_of(row.kind).undo(row)
+        handler.undo(row)
+    handler.ended(row)
     admit_waiting(row.project)
+    # Also after a job that held none: what it held of the quota may be all that others wait for.
+    schedule_soon(row.node_id)
     return True
 
 
@@ -93,7 +98,7 @@ def give_up(row_id: UUID, now: datetime) -> bool:
         row = Job.objects.select_for_update(of=("self",)).select_related("project__team").get(pk=row_id)
         if row.lease_until is None or row.lease_until > now:
             return False
-        silent = int((now - row.lease_until + LEASE).total_seconds())
+        silent = int((now - row.lease_until + handler_of(row.kind).lease).total_seconds())
         cause = {
             "code": LEASE_LOST,
             "message": f"Its worker has said nothing for {silent} s and did not take it up again.",
@@ -103,9 +108,36 @@ def give_up(row_id: UUID, now: datetime) -> bool:
         return end(row, JobState.FAILED, now, cause)
 
 
+def attempt_again(row: Job) -> bool:
+    """Raise its attempt; false when it ended or was heard of this moment."""
+    running = Job.objects.filter(pk=row.pk, state=JobState.RUNNING, attempt=row.attempt)
+    if not running.filter(lease_until=row.lease_until).update(attempt=row.attempt + 1):
+        return False
+    row.attempt += 1
+    log.warning("job_attempted_again", job=row.hex, attempt=row.attempt)
+    publish_project(row.project_id.hex, "jobs")
+    return True
+
+
+def expire(row_id: UUID, now: datetime) -> bool:
+    """Fail a job that still waits although it was to begin before ``now``."""
+    with transaction.atomic():
+        row = Job.objects.select_for_update(of=("self",)).select_related("project__team").get(pk=row_id)
+        if row.state != JobState.QUEUED or row.admitted_at is not None:
+            return False
+        minutes = round((now - row.created_at).total_seconds() / 60)
+        cause = {
+            "code": QUEUE_TIMEOUT,
+            "message": f"It waited for {minutes} min and its turn did not come; try again later.",
+            "facts": {"minutes": minutes},
+        }
+        publish_project(row.project_id.hex, "jobs")
+        return end(row, JobState.FAILED, now, cause)
+
+
 def _leased(row: Job) -> dict[str, Any]:
     """By our clock: the node's may be wrong. A wish to cancel keeps its own time of sending."""
-    until = timezone.now() + LEASE
+    until = timezone.now() + handler_of(row.kind).lease
     return {"lease_until": until} | ({} if row.cancel_requested_at else {"resend_at": until, "sends": 1})
 
 

@@ -11,7 +11,10 @@ from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
 from slipway.accounts.policy import Action, can, require
 from slipway.ids import parse_id
-from slipway.jobs.models import ACTIVE, Job, JobState
+from slipway.jobs.fairness import order
+from slipway.jobs.handlers import slot_kinds
+from slipway.jobs.models import ACTIVE, Job, JobState, SlotQueue
+from slipway.jobs.scheduling import load
 from slipway.projects.models import Project
 from slipway.projects.queries import list_projects
 
@@ -42,17 +45,34 @@ def get_job(actor: Actor, job_id: str) -> Job:
 def place(jobs: Iterable[Job]) -> None:
     """Tell each of ``jobs`` its ``position``: 1 for the next to begin on its node; None once it has begun.
 
-    One query: only the jobs that queue are numbered, however many others there are.
+    Those that need a slot are numbered apart from the others, in the order in which they will begin.
+    One query for all others: only the jobs that queue are numbered, however many others there are.
     """
-    queued = {job.pk: job for job in jobs if job.state == JobState.QUEUED}
+    jobs = [job for job in jobs if job.state == JobState.QUEUED]
+    _place_in_slots([job for job in jobs if job.kind in slot_kinds() and job.admitted_at is None])
+    queued = {job.pk: job for job in jobs if job.kind not in slot_kinds()}
     if not queued:
         return
     number = Window(RowNumber(), partition_by="node", order_by=["created_at", "id"])
-    numbered = Job.objects.filter(state=JobState.QUEUED).order_by().annotate(number=number)
+    numbered = Job.objects.filter(state=JobState.QUEUED).exclude(kind__in=slot_kinds()).order_by()
+    numbered = numbered.annotate(number=number)
     nodes = {job.node_id for job in queued.values()}
     for key, position in numbered.filter(node__in=nodes).values_list("pk", "number"):
         if key in queued:
             queued[key].position = position
+
+
+def _place_in_slots(jobs: list[Job]) -> None:
+    rows = {row.node_id: row for row in SlotQueue.objects.filter(node__in={job.node_id for job in jobs})}
+    for node in {job.node_id: job.node for job in jobs}.values():
+        queue = load(node, rows.get(node.pk))
+        entries = {entry.job: entry for entry in queue.waiting}
+        mine = [job for job in jobs if job.node_id == node.pk and job.pk in entries]
+        for job in mine:
+            job.reason = queue.reason(entries[job.pk]) if node.is_live() else "node"
+        numbers = {key: number for number, key in enumerate(order(queue), 1)}
+        for job in mine:
+            job.position = numbers[job.pk]
 
 
 def _loaded() -> QuerySet[Job]:

@@ -15,18 +15,17 @@ from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.hints import publish_project
 from slipway.jobs.errors import JobActive, JobEnded, NotRepeatable
-from slipway.jobs.handlers import JobCommand, handler_of, never_again
+from slipway.jobs.handlers import JobCommand, command_of, handler_of, never_again, slot_kinds
 from slipway.jobs.models import Job, JobKind, JobState
+from slipway.jobs.scheduling import HOLDER, admit, schedule_soon
 from slipway.nodes.services import ensure_home
 from slipway.projects import ledger
 from slipway.projects.errors import QuotaExceeded
 from slipway.projects.limits import limits_of
 from slipway.projects.models import Project, Resource
-from workers.messages import CancelJob, Command, decode_command, encode
+from workers.messages import CancelJob, encode
 
-RESEND_AFTER = timedelta(seconds=10)
 CANCEL_AGAIN = timedelta(seconds=5)
-HOLDER = "job"
 
 
 def queue_job(
@@ -34,6 +33,7 @@ def queue_job(
 ) -> Job:
     """Save ``job`` with its ``command``, which is sent on commit, or once the project's quota has room.
 
+    A job of a kind that needs a slot waits for its turn in any case.
     ``claims`` are held from now to the job's end. Raise ``NoNode``, ``QuotaExceeded``.
     """
     with transaction.atomic():
@@ -44,13 +44,17 @@ def queue_job(
         job.created_by_name = actor.label[:200]
         job.claims = {str(name): amount for name, amount in (claims or {}).items()}
         ledger.reserve(project, HOLDER, job.hex, job.claims)
-        if handler_of(job.kind).is_build:
+        handler = handler_of(job.kind)
+        if handler.is_build:
             _require_slots(project)
             job.claims[Resource.BUILDS.value] = 1
-        _admit(job)
+        if not handler.needs_slot:
+            admit(job)
         job.save(force_insert=True)
         if job.admitted_at is not None:
-            dispatch.send(handler_of(job.kind).complete(job, command), job.node)
+            dispatch.send(handler.complete(job, command), job.node)
+        elif handler.needs_slot:
+            schedule_soon(job.node.pk)
         publish_project(project.hex, "jobs")
     return job
 
@@ -62,21 +66,10 @@ def _require_slots(project: Project) -> None:
         raise QuotaExceeded(project.path, Resource.BUILDS, limit, 0, 1)
 
 
-def _admit(job: Job) -> bool:
-    """Let the job go if the quota has room for all it claims; the caller saves and sends."""
-    try:
-        ledger.reserve(job.project, HOLDER, job.hex, job.claims)
-    except QuotaExceeded:
-        return False
-    job.admitted_at = timezone.now()
-    job.sends = 1
-    job.resend_at = job.admitted_at + RESEND_AFTER
-    return True
-
-
 def admit_waiting(project: Project) -> int:
-    """Let go the project's jobs that wait for quota, the oldest first, as many as have room; how many."""
+    """Let go the project's jobs that wait for quota alone, oldest first, as many as have room; how many."""
     waiting = Job.objects.filter(project=project, state=JobState.QUEUED, admitted_at=None)
+    waiting = waiting.exclude(kind__in=slot_kinds())
     if not waiting.exists():
         return 0
     admitted = 0
@@ -85,18 +78,12 @@ def admit_waiting(project: Project) -> int:
             waiting.select_for_update(of=("self",)).select_related("node").order_by("created_at", "id")
         ):
             job.project = project
-            if not _admit(job):
+            if not admit(job):
                 break
             job.save(update_fields=["admitted_at", "sends", "resend_at"])
             dispatch.send(command_of(job), job.node)
             admitted += 1
     return admitted
-
-
-def command_of(job: Job) -> Command:
-    """What to send: the command as kept, with its secrets as they are now. Raise ``BadCommand``."""
-    command = decode_command(job.command)
-    return handler_of(job.kind).complete(job, command) if isinstance(command, JobCommand) else command
 
 
 def new_job(kind: JobKind, subject: str) -> Job:
@@ -134,7 +121,9 @@ def cancel(actor: Actor, job: Job) -> Job:
 def _end_unsent(row: Job) -> None:
     row.state, row.ended_at = JobState.CANCELLED, timezone.now()
     ledger.release(HOLDER, row.hex)
-    handler_of(row.kind).undo(row)
+    handler = handler_of(row.kind)
+    handler.undo(row)
+    handler.ended(row)
 
 
 def retry(actor: Actor, job: Job) -> Job:

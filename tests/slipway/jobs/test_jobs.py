@@ -15,8 +15,9 @@ from slipway.accounts.models import Role
 from slipway.catalog.services import bake_image, import_image, remove_image
 from slipway.jobs import handlers
 from slipway.jobs.errors import JobActive, JobEnded, NotRepeatable
+from slipway.jobs.handlers import LEASE
 from slipway.jobs.models import Job, JobState
-from slipway.jobs.progress import LEASE, LEASE_LOST
+from slipway.jobs.progress import LEASE_LOST
 from slipway.jobs.queries import get_job, list_jobs, place
 from slipway.jobs.services import cancel, may_retry, retry
 from slipway.nodes.models import Node
