@@ -15,7 +15,7 @@ from aiohttp import web
 
 @dataclass
 class FakeLog:
-    """Lines of one container; ``ended`` lets those who follow it go."""
+    """Lines of one container or job; ``ended`` lets those who follow it go."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     ended: bool = False
@@ -48,14 +48,16 @@ class FakeAgent:
         """Break a log off after so many lines, once."""
         self._runner: web.AppRunner | None = None
 
-    def log(self, container: str) -> FakeLog:
-        return self.logs.setdefault(container, FakeLog())
+    def log(self, writer: str) -> FakeLog:
+        """Of a container, or of a job."""
+        return self.logs.setdefault(writer, FakeLog())
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self._refusals], client_max_size=1 << 40)
         app.add_routes(
             [
                 web.get("/v1/containers/{id}/logs", self._logs),
+                web.get("/v1/jobs/{id}/logs", self._logs),
                 web.post("/v1/containers/{id}/kill", self._kill),
                 web.put("/v1/uploads", self._upload),
                 web.delete("/v1/uploads/{digest}", self._drop),
@@ -97,7 +99,8 @@ class FakeAgent:
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         log = self.logs.get(request.match_info["id"])
         if log is None:
-            body = {"code": "CONTAINER_UNKNOWN", "message": "No such container.", "facts": {}}
+            code = "LOG_UNKNOWN" if "/jobs/" in request.path else "CONTAINER_UNKNOWN"
+            body = {"code": code, "message": "No such thing.", "facts": {}}
             return web.json_response(body, status=404)
         at = int(request.query.get("position", 0)) // 10
         if "tail" in request.query:

@@ -13,6 +13,7 @@ from slipway.catalog import api as catalog
 from slipway.containers import api as containers
 from slipway.containers import log_api
 from slipway.jobs import api as jobs
+from slipway.jobs import log_api as job_logs
 from slipway.nodes import api as nodes
 from slipway.projects import api as projects
 from slipway.projects import quota_api as quotas
@@ -54,6 +55,7 @@ api = [
     path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),
     path(f"{PROJECT}/jobs/<str:job>/cancel", jobs.Cancel.as_view(), name="job-cancel"),
     path(f"{PROJECT}/jobs/<str:job>/retry", jobs.Retry.as_view(), name="job-retry"),
+    path(f"{PROJECT}/jobs/<str:job>/logs", job_logs.JobLogs.as_view(), name="job-logs"),
     path("jobs", jobs.AllJobs.as_view(), name="all-jobs"),
     path(f"{PROJECT}/usage", quotas.Usage.as_view(), name="usage"),
     path(f"{PROJECT}/limits", quotas.ProjectLimits.as_view(), name="project-limits"),

@@ -6,13 +6,14 @@ Every entry has a position that never changes, so reading goes on behind the las
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from slipway.cli.client import Client
-from slipway.cli.errors import Problem, Unreachable
+from slipway.cli.errors import Misused, Problem, Unreachable
 
 NDJSON = "application/x-ndjson"
 SILENCE = 60.0
@@ -126,7 +127,8 @@ class LogPrinter:
 
     def print(self, batch: list[Entry]) -> None:
         for entry in batch:
-            target = self.stderr if entry.stream == "stderr" and not self.json else self.stdout
+            is_error = entry.stream.endswith("stderr")  # a build's stream begins with its step
+            target = self.stderr if is_error and not self.json else self.stdout
             if self._last is not None and self._last is not target:
                 self._last.flush()  # on a terminal both streams keep their order
             self._last = target
@@ -141,3 +143,21 @@ class LogPrinter:
         stamp = f"{entry.time} " if self.timestamps and entry.stream not in self._torn else ""
         (self._torn.discard if entry.whole else self._torn.add)(entry.stream)
         return f"{stamp}{entry.text}{chr(10) if entry.whole else ''}".encode(errors="replace")
+
+
+def print_log(
+    client: Client,
+    path: str,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    timestamps: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Print the log at ``path``, to its end or until nobody writes it any more. Raise ``Misused``."""
+    if tail is not None and tail < 0:
+        raise Misused(f"--tail {tail}: 0 or more is needed.")
+    printer = LogPrinter(sys.stdout.buffer, sys.stderr.buffer, timestamps=timestamps, json=as_json)
+    start = 0 if tail is None else None
+    for batch in Following(client, path, follow=follow, tail=tail, position=start).batches():
+        printer.print(batch)

@@ -154,3 +154,8 @@ ProjectOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on until it has ended.")]
+TailOption = Annotated[
+    int | None, typer.Option("--tail", "-n", metavar="LINES", help="Only the last so many.")
+]
+TimestampsOption = Annotated[bool, typer.Option("--timestamps", "-t", help="Before each line.")]

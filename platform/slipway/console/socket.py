@@ -1,7 +1,8 @@
 """``/ws``: the one WebSocket of a tab. Topics share it (docs/architecture.md, 6).
 
-``project:<id>`` and ``container:<id>`` bring hints, ``log:<container>`` a log. Who asks for a topic must be
-allowed to read it; unknown and forbidden look the same. Rights are looked at again from time to time.
+``project:<id>`` and ``container:<id>`` bring hints, ``log:<container>`` and ``job-log:<job>`` a log. Who
+asks for a topic must be allowed to read it; unknown and forbidden look the same. Rights are looked at again
+from time to time.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import User
-from slipway.containers.consumers import LogFollow
-from slipway.containers.log_reading import LogRequest
+from slipway.containers.logs import container_log
 from slipway.containers.queries import get_container
+from slipway.jobs.logs import job_log
+from slipway.jobs.queries import get_job
 from slipway.nodes import agent
+from slipway.nodes.consumers import LogFollow
+from slipway.nodes.log_reading import Log, LogRequest
 from slipway.projects.queries import get_project
 from workers.errors import UserError
 
@@ -51,12 +55,16 @@ TOPICS: dict[str, Callable[[Actor, str], Any]] = {
     "project": _project,
     "container": get_container,
     "log": get_container,
+    "job-log": get_job,
 }
 """What can be listened to: its kind, and who finds the object for an actor that may see it."""
 
+LOGS: dict[str, Callable[[Any], Log]] = {"log": container_log, "job-log": job_log}
+"""What can be followed: the log of such an object."""
+
 
 class Socket(AsyncJsonWebsocketConsumer):
-    source = staticmethod(agent.entries)
+    source = staticmethod(agent.log_entries)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -130,13 +138,16 @@ class Socket(AsyncJsonWebsocketConsumer):
 
     async def _follow(self, topic: str, frame: dict[str, Any]) -> None:
         position, tail = _whole(frame, "position", POSITION_MAX), _whole(frame, "tail", TAIL_MAX)
-        if not topic.startswith("log:"):
-            raise BadFrame("follow: a topic log:<container> is needed.")
+        make = LOGS.get(topic.partition(":")[0])
+        if make is None:
+            raise BadFrame(f"follow: {', '.join(f'{kind}:<id>' for kind in LOGS)} are known.")
         self._require_room(topic)
-        container = await self._look_up(topic)
+        log = make(await self._look_up(topic))
         await self._leave(topic)
         asked = LogRequest(position=position, tail=tail, follow=True)
-        follow = LogFollow(container, asked, self.send_json, self.source)
+        if log.topic != topic:  # one spelling of an id only: frames are told apart by it
+            raise BadFrame(f"follow: the topic is {log.topic}.")
+        follow = LogFollow(log, asked, self.send_json, self.source)
         self.topics.add(topic)
         self.follows[topic] = follow, asyncio.create_task(self._run(follow))
 

@@ -75,6 +75,7 @@ urlpatterns = [
     ),
     path("jobs/", jobs.job_list, name="jobs"),
     path("jobs/<str:job_id>/", jobs.job, name="job"),
+    path("jobs/<str:job_id>/log", logs.job_log, name="job-log"),
     path("jobs/<str:job_id>/<str:action>", jobs.job_act, name="job-act"),
     path("usage/", usage.usage, name="usage"),
     path("usage/requests/<str:request_id>/<str:verdict>", usage.quota_decide, name="quota-decide"),

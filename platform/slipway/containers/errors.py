@@ -33,9 +33,3 @@ class Removed(UserError):
     """The container is gone or going; its row and log remain to be read."""
 
     code = "CONTAINER_REMOVED"
-
-
-class LogGone(UserError):
-    """The container has run, but its node keeps its log no longer."""
-
-    code = "LOG_GONE"

@@ -1,143 +1,26 @@
-"""REST: a container's log, as text or as NDJSON with positions."""
+"""REST: a container's log."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any
-
-from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from slipway.containers.api import CONTAINER, find
-from slipway.containers.log_reading import (
-    FIRST_SECONDS,
-    LogAnswer,
-    LogRequest,
-    Render,
-    read_log,
-    render_ndjson,
-    render_stamped_text,
-    render_text,
-)
-from slipway.views import AsyncApiView, StrictSerializer
-
-TAIL_MAX = 1_000_000
+from slipway.containers.logs import container_log
+from slipway.nodes.log_api import LOG_ANSWERS, POSITION, LogsQuery, LogView
+from slipway.nodes.log_reading import Log
 
 
-class Streamed(BaseRenderer):
-    """Takes part in the choice of a format; the view writes the bytes itself."""
-
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
-    ) -> bytes:
-        raise AssertionError("streamed")
-
-
-class PlainText(Streamed):
-    media_type = "text/plain"
-    format = "text"
-
-
-class Ndjson(Streamed):
-    media_type = "application/x-ndjson"
-    format = "ndjson"
-
-
-class LogsQuery(StrictSerializer):
-    follow = serializers.BooleanField(required=False, default=False, help_text="Go on until it has ended.")
-    tail = serializers.IntegerField(
-        required=False,
-        default=None,
-        min_value=0,
-        max_value=TAIL_MAX,
-        help_text="Only the last so many lines.",
-    )
-    position = serializers.IntegerField(
-        required=False,
-        default=None,
-        min_value=0,
-        max_value=1 << 62,
-        help_text="Resume here: `next` of the last entry one has.",
-    )
-    timestamps = serializers.BooleanField(
-        required=False, default=False, help_text="In plain text: before lines."
-    )
-    stream = serializers.ChoiceField(choices=["stdout", "stderr"], required=False, default=None)
-    format = serializers.ChoiceField(
-        choices=["text", "ndjson"], required=False, default=None, help_text="In place of the Accept header."
-    )
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["tail"] is not None and attrs["position"] is not None:
-            raise serializers.ValidationError({"tail": ["Give tail or position, not both."]})
-        return attrs
-
-
-class LogEntryOut(serializers.Serializer):
-    position = serializers.IntegerField(help_text="Of this line in the container's whole log; never changes.")
-    next = serializers.IntegerField(help_text="Where to resume after this entry.")
-    time = serializers.DateTimeField()
-    stream = serializers.ChoiceField(choices=["stdout", "stderr"])
-    text = serializers.CharField()
-    whole = serializers.BooleanField(help_text="False if the line goes on in the next entry of its stream.")
-
-
-POSITION = OpenApiParameter(
-    "X-Log-Position",
-    int,
-    OpenApiParameter.HEADER,
-    response=[200],
-    description="Position of the first entry, as far as it is known when the headers leave.",
-)
-
-
-class Logs(AsyncApiView):
-    renderer_classes = [PlainText, Ndjson]
+class Logs(LogView):
+    def find(self) -> Log:
+        return container_log(find(self))
 
     @extend_schema(
         operation_id="read_log",
         parameters=[CONTAINER, LogsQuery, POSITION],
-        responses={
-            (200, "text/plain"): OpenApiResponse(str, description="The lines."),
-            (200, "application/x-ndjson"): OpenApiResponse(LogEntryOut, description="One entry a line."),
-        },
+        responses=LOG_ANSWERS,
         summary="Read or follow a container's log",
     )
     async def get(self, request: Request, **path: str) -> StreamingHttpResponse:
-        asked = self.query(LogsQuery)
-        container = await sync_to_async(find)(self)
-        wanted = LogRequest(asked["position"], asked["tail"], asked["follow"], asked["stream"])
-        answer = LogAnswer(read_log(container, wanted), self._render(request, asked))
-        try:
-            await answer.begin(FIRST_SECONDS if wanted.follow else None)
-        except BaseException:
-            await answer.stop()
-            raise
-        first = answer.first if answer.first is not None else wanted.position
-        headers = {"X-Log-Position": str(first)} if first is not None else {}
-        return StreamingHttpResponse(
-            _until_gone(answer),
-            content_type=f"{_renderer(request).media_type}; charset=utf-8",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers},
-        )
-
-    def _render(self, request: Request, asked: dict[str, Any]) -> Render:
-        if _renderer(request).format == "ndjson":
-            return render_ndjson
-        return render_stamped_text if asked["timestamps"] else render_text
-
-
-def _renderer(request: Request) -> Any:
-    return request.accepted_renderer
-
-
-async def _until_gone(answer: LogAnswer) -> AsyncIterator[bytes]:
-    """Closing this, as the server does when the client leaves, stops the reading at once."""
-    async with aclosing(answer.pieces()) as pieces:  # type: ignore[type-var]  # an async generator in fact
-        async for piece in pieces:
-            yield piece
+        return await self.answer(request)

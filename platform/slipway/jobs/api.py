@@ -109,16 +109,20 @@ def listed(view: ApiView, asked: dict[str, Any], jobs: QuerySet[Job]) -> Respons
     return Response({"items": JobOut(page.items, many=True).data, "next": page.next})
 
 
+def find(view: ApiView) -> Job:
+    """The job the view's address names. Raise ``NotFound``."""
+    team, project, job = (view.kwargs[name] for name in ("team", "project", "job"))
+    found = queries.get_job(view.actor, job)
+    if found.project_id != get_project_by_path(view.actor, team, project).id:
+        raise NotFound(f"There is no job {job[:60]!r} in {team}/{project}.")
+    return found
+
+
 class OneJob(ApiView):
     """Base of the views below a job's address."""
 
     def found(self) -> Job:
-        """Raise ``NotFound``."""
-        team, project, job = (self.kwargs[name] for name in ("team", "project", "job"))
-        found = queries.get_job(self.actor, job)
-        if found.project_id != get_project_by_path(self.actor, team, project).id:
-            raise NotFound(f"There is no job {job[:60]!r} in {team}/{project}.")
-        return found
+        return find(self)
 
     def accepted(self, job: Job) -> Response:
         location = f"/api/v1/projects/{job.project.path}/jobs/{job.hex}"

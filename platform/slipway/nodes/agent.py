@@ -97,17 +97,19 @@ async def doctor(node: Node) -> Any:
     return await _json("GET", node, "/v1/doctor")
 
 
-async def logs(
+async def log_lines(
     node: Node,
-    container: str,
+    path: str,
     *,
     position: int | None = None,
     tail: int | None = None,
     follow: bool = False,
 ) -> AsyncIterator[bytes]:
-    """The log as lines of NDJSON, each with its newline; with ``follow`` until the container has ended.
+    """The log at ``path`` of the agent as lines of NDJSON, each with its newline; with ``follow`` until
+    nobody writes it any more.
 
-    Empty lines (the agent's sign of life) are passed on. Raise ``NoSuchContainer``, ``NodeUnreachable``.
+    Empty lines (the agent's sign of life) are passed on. Raise ``NoSuchContainer``, ``NoSuchLog``,
+    ``NodeUnreachable``.
     """
     query = {"follow": "1" if follow else "0"}
     if position is not None:
@@ -115,23 +117,21 @@ async def logs(
     if tail is not None:
         query["tail"] = str(tail)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-    async with _request(
-        "GET", node, f"/v1/containers/{container}/logs", params=query, timeout=timeout
-    ) as answer:
+    async with _request("GET", node, path, params=query, timeout=timeout) as answer:
         async for line in answer.content:
             yield line
 
 
-async def entries(
+async def log_entries(
     node: Node,
-    container: str,
+    path: str,
     *,
     position: int | None = None,
     tail: int | None = None,
     follow: bool = False,
 ) -> AsyncIterator[LogEntry]:
-    """``logs``, parsed."""
-    async for line in logs(node, container, position=position, tail=tail, follow=follow):
+    """``log_lines``, parsed."""
+    async for line in log_lines(node, path, position=position, tail=tail, follow=follow):
         if line.strip():
             yield parse_entry(line)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.errors import NodeError
+from workers.errors import NodeError, UserError
 
 
 class NoNode(NodeError):
@@ -15,3 +15,9 @@ class NodeUnreachable(NodeError):
     """The node's agent does not answer."""
 
     code = "NODE_UNREACHABLE"
+
+
+class LogGone(UserError):
+    """What wrote it has begun, but its node keeps the log no longer."""
+
+    code = "LOG_GONE"

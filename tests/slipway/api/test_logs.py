@@ -9,9 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from slipway.containers.models import Container, State
-from tests.factories import make_container
+from slipway.jobs.models import Job, JobState
+from tests.factories import make_container, make_job
 from tests.fake_agent import FakeAgent
 from tests.slipway.api.conftest import Edge, People
 
@@ -91,6 +93,30 @@ async def test_a_follow_brings_lines_as_they_come_and_ends_with_the_container(
         await mark_exited(container)
         await log.end()
         assert await answer.content.read() == b""
+
+
+async def test_a_jobs_log_is_followed_from_before_its_begin_to_its_end(
+    edge: Edge, crowd: People, agent: FakeAgent
+) -> None:
+    job = await sync_to_async(make_job)(crowd.project)
+    async with (
+        asyncio.timeout(DEADLINE),
+        edge.get(f"{crowd.path}/jobs/{job.hex}/logs", crowd.owner, follow="true") as answer,
+    ):
+        assert answer.status == 200  # nothing is known of it at its node
+        log = agent.log(job.hex)
+        await log.write("downloading")
+        assert await answer.content.readline() == b"downloading\n"
+        await log.write("E: no space", stream="stderr")
+        await Job.objects.filter(pk=job.pk).aupdate(state=JobState.FAILED, started_at=timezone.now())
+        await log.end()
+        assert await answer.text() == "E: no space\n"
+
+
+async def test_a_jobs_log_that_was_dropped_is_gone(edge: Edge, crowd: People, agent: FakeAgent) -> None:
+    job = await sync_to_async(make_job)(crowd.project, state=JobState.SUCCEEDED, started_at=timezone.now())
+    async with edge.get(f"{crowd.path}/jobs/{job.hex}/logs", crowd.owner) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (410, "LOG_GONE")
 
 
 async def test_a_follow_begins_before_the_container_does(edge: Edge, crowd: People, agent: FakeAgent) -> None:

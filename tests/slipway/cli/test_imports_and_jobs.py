@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.slipway.cli.conftest import Slipway
 from tests.slipway.cli.rows import WEB, job
-from tests.slipway.cli.server import Server
+from tests.slipway.cli.server import Server, send_pieces
 
 
 def test_an_archive_is_uploaded_as_it_is_and_its_job_followed(
@@ -67,6 +68,19 @@ def test_a_job_is_found_by_the_beginning_of_its_id(server: Server, signed_in: Sl
     server.on("POST", f"{WEB}/jobs/{'d' * 32}/cancel", job("cancelled"))
     assert signed_in("jobs", "show", "dddddd", "--json").json["state"] == "running"
     assert signed_in("jobs", "cancel", "dddddd").out == "cancelled\n"
+
+
+def test_what_a_job_wrote_is_printed_its_complaints_apart(server: Server, signed_in: Slipway):
+    server.page(f"{WEB}/jobs", job("running", id="d" * 32))
+    row = {"position": 0, "next": 10, "time": "t", "stream": "stdout", "text": "unpacking", "whole": True}
+    wrong = row | {"position": 10, "next": 20, "stream": "3:stderr", "text": "W: old"}
+    written = b"".join(json.dumps(each).encode() + b"\n" for each in (row, wrong))
+    server.on(
+        "GET", f"{WEB}/jobs/{'d' * 32}/logs", lambda _, handler: send_pieces(handler, [written], whole=True)
+    )
+    done = signed_in("jobs", "logs", "-f", "dddddd")
+    assert (done.code, done.out, done.err) == (0, "unpacking\n", "W: old\n")
+    assert server.seen[-1].query["follow"] == "true"
 
 
 def test_a_queued_job_says_what_it_waits_for(server: Server, signed_in: Slipway):

@@ -16,9 +16,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from slipway.accounts.models import Membership
 from slipway.console import socket as module
 from slipway.console.socket import Socket
-from slipway.containers import consumers
 from slipway.containers.models import Container
 from slipway.hints import container_hints, send
+from slipway.nodes import consumers
 from slipway.nodes.agent import LogEntry
 from slipway.nodes.errors import NodeUnreachable
 from tests import factories
@@ -299,8 +299,8 @@ async def test_following_again_replaces_the_follow_before(
 async def test_a_node_that_does_not_answer_is_asked_again(
     connect: Open, world: Any, source: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slipway.containers.log_reading.PAUSES", (0.001,))
-    monkeypatch.setattr("slipway.containers.log_reading.PATIENCE", 2)
+    monkeypatch.setattr("slipway.nodes.log_reading.PAUSES", (0.001,))
+    monkeypatch.setattr("slipway.nodes.log_reading.PATIENCE", 2)
     container, member, _ = world
     source.failure = NodeUnreachable("The agent of node 'local' does not answer.")
     tab = await connect(member)

@@ -17,6 +17,7 @@ from workers.errors import NodeError, NoSpace, NoSuchContainer, NotRunning
 
 ID = "ab" * 32
 NODE = Node(name="local")
+LOG = f"/v1/containers/{ID}/logs"
 
 
 class FakeAgent:
@@ -91,19 +92,19 @@ async def fake(settings: Any, tmp_path: Path) -> AsyncIterator[FakeAgent]:
 
 
 async def test_a_log_is_read_as_entries(fake: FakeAgent) -> None:
-    (entry,) = [entry async for entry in agent.entries(NODE, ID, position=0)]
+    (entry,) = [entry async for entry in agent.log_entries(NODE, LOG, position=0)]
     assert entry == agent.LogEntry(0, 9, "2026-11-20T00:00:00Z", "stdout", "one", True)
     assert fake.seen == [{"follow": "0", "position": "0"}]
 
 
 async def test_the_agents_signs_of_life_are_passed_on_as_empty_lines(fake: FakeAgent) -> None:
-    lines = [line async for line in agent.logs(NODE, ID, tail=10)]
+    lines = [line async for line in agent.log_lines(NODE, LOG, tail=10)]
     assert lines[1:] == [b"\n"]
     assert fake.seen == [{"follow": "0", "tail": "10"}]
 
 
 async def test_a_reader_that_pauses_holds_the_agent_back_and_leaving_frees_it(fake: FakeAgent) -> None:
-    stream = agent.entries(NODE, ID, follow=True)
+    stream = agent.log_entries(NODE, LOG, follow=True)
     assert (await anext(stream)).text == "one"
     assert len((await anext(stream)).text) == 60_000
     before = -1

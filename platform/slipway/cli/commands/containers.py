@@ -8,8 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from slipway.cli import output
-from slipway.cli.errors import CliError, Misused
-from slipway.cli.session import JsonOption, ProjectOption, Session, complete_containers, session_of
+from slipway.cli.errors import CliError
+from slipway.cli.session import (
+    FollowOption,
+    JsonOption,
+    ProjectOption,
+    Session,
+    TailOption,
+    TimestampsOption,
+    complete_containers,
+    session_of,
+)
 from slipway.cli.sizes import now, since
 
 Name = Annotated[
@@ -74,27 +83,18 @@ def inspect(
 def logs(
     ctx: typer.Context,
     name: Name,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it has ended.")] = False,
-    tail: Annotated[
-        int | None, typer.Option("--tail", "-n", metavar="LINES", help="Only the last so many.")
-    ] = None,
-    timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Before each line.")] = False,
+    follow: FollowOption = False,
+    tail: TailOption = None,
+    timestamps: TimestampsOption = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a container's log; what it wrote to stderr goes to stderr. With --json one entry a line."""
-    import sys
-
-    from slipway.cli.following import Following, LogPrinter
+    from slipway.cli.following import print_log
 
     session = session_of(ctx).heed(project=project, json=as_json)
-    if tail is not None and tail < 0:
-        raise Misused(f"--tail {tail}: 0 or more is needed.")
-    printer = LogPrinter(sys.stdout.buffer, sys.stderr.buffer, timestamps=timestamps, json=session.json)
-    start = 0 if tail is None else None
     path = session.below("containers", name, "logs")
-    for batch in Following(session.client, path, follow=follow, tail=tail, position=start).batches():
-        printer.print(batch)
+    print_log(session.client, path, follow=follow, tail=tail, timestamps=timestamps, as_json=session.json)
 
 
 # --------------------------------------------------------------------------- what is asked of several

@@ -8,7 +8,16 @@ import typer
 
 from slipway.cli import output
 from slipway.cli.errors import CliError, Problem
-from slipway.cli.session import JsonOption, ProjectOption, Session, complete_jobs, session_of
+from slipway.cli.session import (
+    FollowOption,
+    JsonOption,
+    ProjectOption,
+    Session,
+    TailOption,
+    TimestampsOption,
+    complete_jobs,
+    session_of,
+)
 from slipway.cli.sizes import now, show_bytes, since
 
 jobs = typer.Typer(help="Imports and other work of a project.", invoke_without_command=True)
@@ -118,6 +127,24 @@ def follow(
     found = following.follow(session.client, path_of(session, job), quiet=session.json)
     output.print_json(found) if session.json else print(found["state"])
     following.check(found)
+
+
+@jobs.command("logs")
+def logs(
+    ctx: typer.Context,
+    job: JobId,
+    follow: FollowOption = False,
+    tail: TailOption = None,
+    timestamps: TimestampsOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a job wrote; its complaints go to stderr. With --json one entry a line."""
+    from slipway.cli.following import print_log
+
+    session = session_of(ctx).heed(project=project, json=as_json)
+    path = f"{path_of(session, job)}/logs"
+    print_log(session.client, path, follow=follow, tail=tail, timestamps=timestamps, as_json=session.json)
 
 
 @jobs.command("cancel")

@@ -83,7 +83,12 @@ def show(
         "ahead": _ahead(found),
         "result": _result(found),
         "nav": "jobs",
-        "calls": curls(request, Call("This job", "GET", path), Call("Cancel it", "POST", f"{path}/cancel")),
+        "calls": curls(
+            request,
+            Call("This job", "GET", path),
+            Call("Follow what it writes", "GET", f"{path}/logs?follow=true"),
+            Call("Cancel it", "POST", f"{path}/cancel"),
+        ),
     }
     return live_page(request, "console/job.html", "console/_job.html", context, status)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
 from slipway.console.members import actor_of
-from slipway.containers.errors import LogGone
-from slipway.containers.log_reading import LogRequest, read_log
-from slipway.containers.models import Container
+from slipway.containers import logs as containers
 from slipway.containers.queries import get_container
+from slipway.jobs import logs as jobs
+from slipway.jobs.queries import get_job
 from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
+from slipway.nodes.errors import LogGone
+from slipway.nodes.log_reading import Log, LogRequest, read_log
 from slipway.threads import look
 from workers.errors import SlipwayError
 
@@ -24,36 +28,49 @@ BEFORE_BYTES = 1 << 20
 """How far back one step of "earlier lines" reads."""
 POSITION_MAX = 1 << 62
 
-source = agent.entries
+source = agent.log_entries
 
 
 @require_safe
 async def container_log(request: HttpRequest, container_id: str) -> JsonResponse:
+    return await _answer(
+        request, await look(_found, get_container, containers.container_log, request, container_id)
+    )
+
+
+@require_safe
+async def job_log(request: HttpRequest, job_id: str) -> JsonResponse:
+    return await _answer(request, await look(_found, get_job, jobs.job_log, request, job_id))
+
+
+def _found(
+    get: Callable[[Actor, str], Any], make: Callable[[Any], Log], request: HttpRequest, key: str
+) -> Log:
+    try:
+        return make(get(actor_of(request), key))
+    except NotFound as error:
+        raise Http404(error.message) from error
+
+
+async def _answer(request: HttpRequest, log: Log) -> JsonResponse:
     """``?position=`` or ``?tail=`` reads on from there; ``?before=`` reads what ends there.
 
     Answers the frame of the socket: entries, next, end.
     """
-    container = await look(_find, request, container_id)
     before = _number(request, "before")
     if before is None:
         asked = LogRequest(position=_number(request, "position"), tail=_number(request, "tail"))
     else:
         asked = LogRequest(position=max(0, before - BEFORE_BYTES))
+    goes_on = await look(log.goes_on)  # asked first: what is read after the end is all there is
     try:
-        found = read_log(container, asked, source)
+        found = read_log(log, asked, source)
         entries = await (take(found) if before is None else take_before(found, asked.position or 0, before))
     except LogGone:
         entries = []
     except SlipwayError as error:
         return JsonResponse({"code": error.code, "message": error.message}, status=503)
-    return _frame(entries, asked.position or 0, ended=len(entries) < LINES_MAX and not container.is_alive)
-
-
-def _find(request: HttpRequest, container_id: str) -> Container:
-    try:
-        return get_container(actor_of(request), container_id)
-    except NotFound as error:
-        raise Http404(error.message) from error
+    return _frame(entries, asked.position or 0, ended=len(entries) < LINES_MAX and not goes_on)
 
 
 async def take(found: AsyncIterator[LogEntry]) -> list[LogEntry]:

@@ -12,10 +12,12 @@ from django.core.management.base import BaseCommand, CommandError
 from slipway.accounts.actors import OPERATOR, Actor
 from slipway.accounts.models import User
 from slipway.containers import services
+from slipway.containers.logs import container_log
 from slipway.containers.models import Container
 from slipway.containers.requests import ContainerRequest
 from slipway.hints import wait_for
 from slipway.nodes import agent
+from slipway.nodes.log_reading import LogRequest, read_log
 from slipway.projects.services import ensure_project
 from workers.errors import SlipwayError
 
@@ -76,7 +78,8 @@ async def _finish(container: Container, patience: float) -> str:
     if not row.run or row.started_at is None:
         return ""
     try:
-        lines = [entry.text + "\n" * entry.whole async for entry in agent.entries(row.node, row.id)]
+        log = read_log(container_log(row), LogRequest())
+        lines = [entry.text + "\n" * entry.whole async for entry in log]
     finally:
         await agent.close()
     return "".join(lines)

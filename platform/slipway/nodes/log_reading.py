@@ -1,4 +1,4 @@
-"""A container's log as one HTTP answer: from a position to the end, or on until the container has ended.
+"""A log on a node as one answer: from a position to the end, or on until nobody writes it any more.
 
 A follow outlives a restart of the agent: it goes on from the position it had reached.
 """
@@ -13,14 +13,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from slipway.containers.errors import LogGone
-from slipway.containers.models import Container, State
 from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
-from slipway.nodes.errors import NodeUnreachable
+from slipway.nodes.errors import LogGone, NodeUnreachable
 from slipway.nodes.models import Node
 from slipway.threads import look
-from workers.errors import NoSuchContainer
+from workers.errors import NoSuchContainer, NoSuchLog
 
 AHEAD_BYTES = 128 << 10
 """Read but not yet taken by the client."""
@@ -43,11 +41,26 @@ class LogRequest:
 
 
 class Source(Protocol):
-    """``slipway.nodes.agent.entries``; a fake in tests."""
+    """``slipway.nodes.agent.log_entries``; a fake in tests."""
 
     def __call__(
-        self, node: Node, container: str, *, position: int | None, tail: int | None, follow: bool
+        self, node: Node, path: str, *, position: int | None, tail: int | None, follow: bool
     ) -> AsyncIterator[LogEntry]: ...
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log that lies on a node, and what its row tells of it. Rooms make theirs (``jobs/logs.py``)."""
+
+    topic: str
+    """Of the socket."""
+    node: Node
+    path: str
+    """At the node's agent."""
+    goes_on: Callable[[], bool]
+    """Whether more may come. Asks the database."""
+    gone: str = ""
+    """What to say when the node does not know it; empty where nothing was written yet."""
 
 
 def render_text(entry: LogEntry) -> bytes:
@@ -72,37 +85,32 @@ def render_ndjson(entry: LogEntry) -> bytes:
 
 
 async def read_log(
-    container: Container, asked: LogRequest, source: Source = agent.entries
+    log: Log, asked: LogRequest, source: Source = agent.log_entries
 ) -> AsyncIterator[LogEntry]:
     """Entries in order, none twice. Raise ``LogGone``, ``NodeUnreachable``."""
     position, tail, failures = asked.position, asked.tail, 0
     while True:
         reached = True
         try:
-            found = source(container.node, container.id, position=position, tail=tail, follow=asked.follow)
+            found = source(log.node, log.path, position=position, tail=tail, follow=asked.follow)
             async with aclosing(found) as entries:  # type: ignore[type-var]  # an async generator in fact
                 async for entry in entries:
                     position, tail, failures = entry.next, None, 0
-                    if asked.stream in (None, entry.stream):
+                    if asked.stream in (None, entry.stream.rpartition(":")[2]):
                         yield entry
-        except NoSuchContainer as error:
-            # Before its first start a container is not known to its node, and its log is empty.
-            if container.run > 0 and not asked.follow:
-                raise LogGone(f"The log of {container.name} is no longer kept.") from error
+        except (NoSuchContainer, NoSuchLog) as error:
+            # What has not begun yet is not known to its node, and its log is empty.
+            if log.gone and not asked.follow:
+                raise LogGone(log.gone) from error
         except NodeUnreachable:
             if not asked.follow or failures >= PATIENCE:
                 raise
             reached = False
-        if not asked.follow or (reached and not await look(_goes_on, container.id)):
+        if not asked.follow or (reached and not await look(log.goes_on)):
             return
-        # The agent is away, or the node knows of a start or an exit that the row does not tell of yet.
+        # The agent is away, or the node knows of a beginning or an end that the row does not tell of yet.
         await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
         failures += 1
-
-
-def _goes_on(container: str) -> bool:
-    row = Container.objects.filter(pk=container).first()
-    return row is not None and (row.is_alive or (row.pending and row.desired == State.RUNNING))
 
 
 class LogAnswer:

@@ -1,4 +1,4 @@
-"""A container's log on its way to one browser: in batches, no faster than the browser takes them."""
+"""A log on its way to one browser: in batches, no faster than the browser takes them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
-from slipway.containers.log_reading import LogRequest, Source, read_log
-from slipway.containers.models import Container
 from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
 from slipway.nodes.errors import NodeUnreachable
+from slipway.nodes.log_reading import Log, LogRequest, Source, read_log
 from workers.errors import SlipwayError
 
 BATCH_BYTES = 64 << 10
@@ -28,17 +27,15 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class LogFollow:
-    """Forwards one log until the container has ended, then says so. Cancel ``run`` to stop.
+    """Forwards one log until nobody writes it any more, then says so. Cancel ``run`` to stop.
 
     Frames: ``{"topic", "entries": [[position, time, stream, text, whole], …], "next", "end"}``, or
     ``{"topic", "error": {"code", "message"}, "retry"}`` as the last one.
     """
 
-    def __init__(
-        self, container: Container, asked: LogRequest, send: Send, source: Source = agent.entries
-    ) -> None:
-        self.topic = f"log:{container.id}"
-        self._entries = read_log(container, asked, source)
+    def __init__(self, log: Log, asked: LogRequest, send: Send, source: Source = agent.log_entries) -> None:
+        self.topic = log.topic
+        self._entries = read_log(log, asked, source)
         self._send = send
         self._next = asked.position or 0
         self._read: deque[tuple[int, list[Any]]] = deque()
