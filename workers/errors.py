@@ -68,6 +68,12 @@ class NoSuchImage(UserError):
     code = "IMAGE_UNKNOWN"
 
 
+class LayerNotKept(UserError):
+    """The node has the layer's files, but not what gives its archive back."""
+
+    code = "LAYER_NOT_KEPT"
+
+
 class NoSuchContainer(UserError):
     code = "CONTAINER_UNKNOWN"
 

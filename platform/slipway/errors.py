@@ -45,6 +45,7 @@ STATUS: dict[str, int] = {
     "METHOD_NOT_ALLOWED": 405,
     "BODY_INCOMPLETE": 408,
     "NOT_ACCEPTABLE": 406,
+    "LAYER_NOT_KEPT": 409,
     "NAME_TAKEN": 409,
     "IMAGE_IN_USE": 409,
     "JOB_ENDED": 409,

@@ -1,6 +1,7 @@
 """The extractor: a small process, chrooted into the directory a layer is unpacked in.
 
-``python -I -S -c … TARGET MAX_ENTRIES STRICT`` reads the tar on stdin and answers on stdout with lines:
+``python -I -S -c … TARGET MAX_ENTRIES STRICT FRAMES KEPT`` reads the tar on stdin, notes on the descriptors
+FRAMES and KEPT what gives the tar back (``splitting``), and answers on stdout with lines:
 ``skipped <name>`` for device nodes left out, then one of ``done``, ``bad <why>``, ``space <where>``,
 ``fault <why>``. Whatever a hostile archive plays with links, it plays inside the chroot.
 
@@ -18,6 +19,7 @@ import os
 import stat
 import sys
 
+from workers.engine.splitting import Splitter
 from workers.engine.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -53,10 +55,12 @@ _MAX_SKIPPED = 20
 class Extractor:
     """Unpacks into ``/`` of the process, which must be chrooted; works in the current directory."""
 
-    def __init__(self, tar: TarStream, max_entries: int) -> None:
-        self._tar, self._max_entries = tar, max_entries
+    def __init__(self, tar: TarStream, splitter: Splitter, max_entries: int) -> None:
+        self._tar, self._splitter, self._max_entries = tar, splitter, max_entries
         self._made = 0
         self._here: bytes | None = None
+        self._at = b""
+        """Where the current directory really is, with a slash at the end unless it is the root."""
         self._directories: dict[bytes, Entry] = {}
         self._real: set[bytes] = set()
         self.skipped: list[bytes] = []
@@ -71,6 +75,7 @@ class Extractor:
                 raise BadTar(f"{shown(entry.name)}: {error.strerror}") from error
         self._finish_directories()
         self._tar.drain()
+        self._splitter.finish()
 
     def _place(self, entry: Entry) -> None:
         parts = _parts(entry.name, entry.name)
@@ -123,6 +128,10 @@ class Extractor:
                 except FileExistsError:
                     continue
             os.chdir(path)
+        # The name may have led through links, and names may mean something else later on.
+        self._at = os.getcwdb()[1:]
+        if self._at:
+            self._at += b"/"
         self._here = parent
 
     def _fresh(self, base: bytes, make: Callable[[], int | None]) -> int | None:
@@ -138,15 +147,20 @@ class Extractor:
         self._here = None
         self._real.clear()
         if not stat.S_ISDIR(os.lstat(base).st_mode):
-            os.unlink(base)
+            self._unlink(base)
             return
         for directory, names, files in os.walk(base, topdown=False):
             for name in files:
-                os.unlink(os.path.join(directory, name))
+                self._unlink(os.path.join(directory, name))
             for name in names:
                 path = os.path.join(directory, name)
                 (os.unlink if os.path.islink(path) else os.rmdir)(path)
         os.rmdir(base)
+
+    def _unlink(self, path: bytes) -> None:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            self._splitter.leaving(path, self._at + path)
+        os.unlink(path)
 
     # ------------------------------------------------------------------ kinds
 
@@ -156,6 +170,8 @@ class Extractor:
         mode = entry.mode if plain else 0o600
         descriptor = self._fresh(base, lambda: os.open(base, _CREATE, mode))
         assert descriptor is not None  # noqa: S101 - os.open returns one; os.symlink and others do not
+        if entry.size:
+            self._splitter.content(entry.size, self._at + base)
         try:
             for piece in self._tar.data():
                 written = os.write(descriptor, piece)
@@ -197,6 +213,8 @@ class Extractor:
         if not (stat.S_ISREG(found) or stat.S_ISLNK(found) or stat.S_ISFIFO(found)):
             raise BadTar(f"{shown(entry.name)}: hard link to {shown(entry.link)}, which is no file")
         self._fresh(base, lambda: os.link(b"/" + target, base, follow_symlinks=False))
+        if stat.S_ISREG(found):
+            self._splitter.linked(self._at + base)
 
     def _require_no_symlink(self, parents: list[bytes], entry: Entry) -> None:
         path = b""
@@ -281,10 +299,10 @@ def _dress_link(base: bytes, entry: Entry) -> None:
 
 def _set_xattrs(descriptor: int, entry: Entry) -> None:
     for name, value in entry.xattrs.items():
-        if not _is_kept(name):
+        if not is_kept(name):
             continue
         if name == b"security.capability":
-            value = _for_any_namespace(value)
+            value = for_any_namespace(value)
         try:
             os.setxattr(descriptor, name, value)
         except OSError as error:
@@ -296,12 +314,12 @@ def _set_xattrs(descriptor: int, entry: Entry) -> None:
             ) from error
 
 
-def _is_kept(name: bytes) -> bool:
+def is_kept(name: bytes) -> bool:
     """Neither overlayfs' own marks (they would fake a merge) nor labels of the host's security modules."""
     return name in _KEPT_SYSTEM or (name.startswith(b"user.") and not name.startswith(b"user.overlay."))
 
 
-def _for_any_namespace(capability: bytes) -> bytes:
+def for_any_namespace(capability: bytes) -> bytes:
     """Revision 3 names the root it was set under; revision 2 holds for the root of whoever mounts it."""
     magic = int.from_bytes(capability[:4], "little")
     if magic >> 24 != 3 or len(capability) != 24:
@@ -323,12 +341,14 @@ def _parts(path: bytes, name: bytes) -> list[bytes]:
 # --------------------------------------------------------------------------- the process
 
 
-def main(target: str, max_entries: str, strict: str) -> None:
+def main(target: str, max_entries: str, strict: str, frames: str, kept: str) -> None:
     """Never returns normally with a half-said answer: the last line is the verdict."""
     os.umask(0)
     os.chroot(target)
     os.chdir("/")
-    extractor = Extractor(TarStream(read_descriptor(0), strict=strict == "strict"), int(max_entries))
+    splitter = Splitter(int(frames), int(kept))
+    tar = TarStream(read_descriptor(0), strict=strict == "strict", passed=splitter.passed)
+    extractor = Extractor(tar, splitter, int(max_entries))
     try:
         extractor.run()
         verdict = "done"

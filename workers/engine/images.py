@@ -172,20 +172,31 @@ def sweep(store: ImageStore, *, dry_run: bool = False) -> Swept:
         rubbish = list(places.layer_ingest.iterdir())
         if dry_run:
             return Swept(tuple(doomed), len(rubbish))
-        nameless = [places.layer_ingest / secrets.token_hex(16) for _ in doomed]
-        for diff_id, aside in zip(doomed, nameless, strict=True):
-            places.layer(diff_id).rename(aside)
+        nameless = [_nameless(places, places.layer(diff_id)) for diff_id in doomed]
+        # Those of layers that are gone, just now or by a sweep that was cut off here.
+        idle = sorted(_named(places.all_layer_notes) - _present(places))
+        nameless += [_nameless(places, places.layer_notes(diff_id)) for diff_id in idle]
     for directory in (*rubbish, *nameless):  # slow, and nobody needs to wait for it
         remove_tree(directory)
     return Swept(tuple(doomed), len(rubbish))
 
 
+def _nameless(places: Places, directory: Path) -> Path:
+    aside = places.layer_ingest / secrets.token_hex(16)
+    directory.rename(aside)
+    return aside
+
+
 def _present(places: Places) -> set[str]:
+    return _named(places.layers)
+
+
+def _named(parent: Path) -> set[str]:
     return {
         f"{algorithm}:{directory.name}"
         for algorithm in ("sha256", "sha512")
-        if (places.layers / algorithm).is_dir()
-        for directory in (places.layers / algorithm).iterdir()
+        if (parent / algorithm).is_dir()
+        for directory in (parent / algorithm).iterdir()
     }
 
 

@@ -13,13 +13,14 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import workers
 from workers.content import full_disk, no_space, sync_directory
+from workers.engine import splits
 from workers.engine.compression import HashingReader, compression_of, decompressed
 from workers.engine.extract import OPAQUE
 from workers.engine.places import Places
@@ -52,6 +53,8 @@ class Unpacked:
     """None when the node had the layer already and the bytes were only hashed."""
     compression: str
     """``gzip``, ``zstd`` or empty: how the blob came."""
+    notes: Path | None = None
+    """What gives the layer's tar back, together with its directory; None when the node has it already."""
     skipped: tuple[str, ...] = ()
     """Device nodes that were left out."""
 
@@ -108,48 +111,59 @@ def unpack(
     must have its end mark: for archives no digest vouches for.
     """
     reader = HashingReader(source, expected.algorithm if expected else "sha256", seen)
-    present = claimed is not None and places.layer(str(claimed)).is_dir()
-    directory = None if present else _aside(places)
+    aside = None if claimed is not None and is_present(places, str(claimed)) else _Aside.make(places)
     try:
         compression = compression_of(reader)
-        size, diff_id, skipped = _pour(reader, directory, limits, strict, claimed)
+        size, diff_id, skipped = _pour(reader, aside, limits, strict, claimed)
         digest = _verified(reader, expected)
-        if claimed is not None and diff_id != claimed:
-            raise DigestMismatch(
-                f"Layer {digest} unpacks to {diff_id}, not to {claimed} as the image's config claims",
-                layer=str(digest),
-                expected=str(claimed),
-                actual=str(diff_id),
-            )
+        _require_claimed(digest, diff_id, claimed)
+        if aside is not None:
+            splits.pack(aside.notes)
     except BaseException as error:
-        if directory is not None:
-            remove_tree(directory)
+        if aside is not None:
+            aside.remove()
         if isinstance(error, InvalidArchive):
             _verified(reader, expected)  # bytes that are not the promised ones explain everything else
         raise
     facts = LayerFacts(str(digest), str(diff_id), reader.size, size)
-    return Unpacked(facts, directory, compression, skipped)
+    if aside is None:
+        return Unpacked(facts, None, compression, skipped=skipped)
+    return Unpacked(facts, aside.directory, compression, aside.notes, skipped)
+
+
+def is_present(places: Places, diff_id: str) -> bool:
+    """Whether the node has the layer, and with it what gives its tar back."""
+    return places.layer(diff_id).is_dir() and places.layer_notes(diff_id).is_dir()
 
 
 def keep(places: Places, layer: Unpacked) -> None:
     """Give the layer its name; the caller has synced the filesystem. Equal layers are one."""
-    if layer.directory is None:
-        return
-    target = places.layer(layer.facts.diff_id)
+    diff_id = layer.facts.diff_id
+    # In this order: a layer that has its name has its notes.
+    for aside, target in (
+        (layer.notes, places.layer_notes(diff_id)),
+        (layer.directory, places.layer(diff_id)),
+    ):
+        if aside is not None:
+            _name(aside, target)
+
+
+def _name(aside: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        layer.directory.rename(target)
+        aside.rename(target)
     except OSError:
         if not target.is_dir():
             raise
-        remove_tree(layer.directory)  # somebody else unpacked it meanwhile
+        remove_tree(aside)  # somebody else unpacked it meanwhile
     sync_directory(target.parent)
 
 
 def discard(layer: Unpacked) -> None:
     """Repeatable; without effect after ``keep``."""
-    if layer.directory is not None:
-        remove_tree(layer.directory)
+    for aside in (layer.directory, layer.notes):
+        if aside is not None:
+            remove_tree(aside)
 
 
 def is_opaque(directory: Path) -> bool:
@@ -160,12 +174,26 @@ def is_opaque(directory: Path) -> bool:
         return False
 
 
-def _aside(places: Places) -> Path:
-    directory = places.layer_ingest / secrets.token_hex(16)
-    with full_disk(directory):
-        directory.mkdir()
-    directory.chmod(0o755)
-    return directory
+@dataclass(frozen=True)
+class _Aside:
+    """Where a layer comes into being: its files, and its notes beside them."""
+
+    directory: Path
+    notes: Path
+
+    @classmethod
+    def make(cls, places: Places) -> _Aside:
+        name = secrets.token_hex(16)
+        made = cls(places.layer_ingest / name, places.layer_ingest / f"{name}.notes")
+        with full_disk(made.directory):
+            made.directory.mkdir()
+            made.notes.mkdir(mode=0o700)
+        made.directory.chmod(0o755)
+        return made
+
+    def remove(self) -> None:
+        remove_tree(self.directory)
+        remove_tree(self.notes)
 
 
 def _verified(reader: HashingReader, expected: Digest | None) -> Digest:
@@ -180,13 +208,23 @@ def _verified(reader: HashingReader, expected: Digest | None) -> Digest:
     return actual
 
 
+def _require_claimed(digest: Digest, diff_id: Digest, claimed: Digest | None) -> None:
+    if claimed is not None and diff_id != claimed:
+        raise DigestMismatch(
+            f"Layer {digest} unpacks to {diff_id}, not to {claimed} as the image's config claims",
+            layer=str(digest),
+            expected=str(claimed),
+            actual=str(diff_id),
+        )
+
+
 def _pour(
-    reader: HashingReader, directory: Path | None, limits: ArchiveLimits, strict: bool, claimed: Digest | None
+    reader: HashingReader, aside: _Aside | None, limits: ArchiveLimits, strict: bool, claimed: Digest | None
 ) -> tuple[int, Digest, tuple[str, ...]]:
     """Decompress, hash, and feed the extractor; size and diffID of the content, and what was left out."""
     content = hashlib.new(claimed.algorithm if claimed else "sha256")
     size = 0
-    extractor = _Extractor(directory, limits, strict) if directory is not None else None
+    extractor = _Extractor(aside, limits, strict) if aside is not None else None
     try:
         for piece in decompressed(reader):
             size += len(piece)
@@ -208,24 +246,31 @@ def _pour(
 class _Extractor:
     """The chrooted process of ``workers.engine.extract``."""
 
-    def __init__(self, target: Path, limits: ArchiveLimits, strict: bool) -> None:
-        self._target = target
-        arguments = [
-            _ROOT,
-            os.fspath(target.resolve()),
-            str(limits.entries),
-            "strict" if strict else "lenient",
-        ]
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", _START, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            env={},
-            bufsize=0,
-            pipesize=1 << 20,
-        )
+    def __init__(self, aside: _Aside, limits: ArchiveLimits, strict: bool) -> None:
+        self._target = aside.directory
+        with full_disk(aside.notes), ExitStack() as stack:
+            notes = [
+                stack.enter_context((aside.notes / name).open("xb")).fileno()
+                for name in (splits.FRAMES, splits.KEPT_FILES)
+            ]
+            arguments = [
+                _ROOT,
+                os.fspath(self._target.resolve()),
+                str(limits.entries),
+                "strict" if strict else "lenient",
+                *map(str, notes),
+            ]
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", "-c", _START, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env={},
+                bufsize=0,
+                pipesize=1 << 20,
+                pass_fds=notes,
+            )
         self._input = cast(IO[bytes], self._process.stdin)
 
     def feed(self, piece: bytes) -> None:

@@ -33,12 +33,13 @@ class Places:
         for path in (self.data, self.run):
             path.mkdir(parents=True, exist_ok=True)
             os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
-        closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest,
+        closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest, self.all_layer_notes,
                   self.images, self.snapshots, self.records, self.logs, self.jobs, self.job_logs,
                   self.uploads)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
-        _directory(self.layers / "sha256", 0o700)
+        for path in (self.layers / "sha256", self.all_layer_notes / "sha256"):
+            _directory(path, 0o700)
         for path in (self.node_run, self.namespaces, self.bundles):
             _directory(path, 0o711)
         for path in (self.exits, self.addresses):
@@ -72,6 +73,15 @@ class Places:
         """``diff_id`` with its algorithm, as in ``LayerFacts``."""
         algorithm, _, digits = diff_id.partition(":")
         return self.layers / _component(algorithm) / _component(digits)
+
+    @property
+    def all_layer_notes(self) -> Path:
+        return self.layers / "notes"
+
+    def layer_notes(self, diff_id: str) -> Path:
+        """What a layer's directory cannot hold: how its tar was made, what it compressed to."""
+        algorithm, _, digits = diff_id.partition(":")
+        return self.all_layer_notes / _component(algorithm) / _component(digits)
 
     @property
     def images(self) -> Path:

@@ -45,11 +45,18 @@ class TarStream:
     """Entries in their order. What of an entry's data was not read is skipped by ``next_entry``.
 
     ``read(n)`` gives up to n bytes and b"" at the end. ``strict`` asks for the mark that ends an
-    archive: without it a tar that was cut off between two entries looks whole.
+    archive: without it a tar that was cut off between two entries looks whole. ``passed`` is handed
+    every byte of the stream that ``data`` does not give out.
     """
 
-    def __init__(self, read: Callable[[int], bytes], *, strict: bool = False) -> None:
-        self._read, self._strict = read, strict
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        *,
+        strict: bool = False,
+        passed: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._read, self._strict, self._passed = read, strict, passed
         self._buffer, self._at = b"", 0
         self._left = self._padding = 0
         self._global: dict[bytes, bytes] = {}
@@ -93,9 +100,12 @@ class TarStream:
 
     def drain(self) -> None:
         """Read the stream to its end."""
-        self._buffer, self._at = b"", 0
-        while self._read(_READ):
-            pass
+        rest, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        if rest and self._passed is not None:
+            self._passed(rest)
+        while piece := self._read(_READ):
+            if self._passed is not None:
+                self._passed(piece)
 
     # ------------------------------------------------------------------ bytes
 
@@ -113,6 +123,8 @@ class TarStream:
             self._at = len(more)
             piece += more
         self.offset += count
+        if self._passed is not None:
+            self._passed(piece)
         return piece
 
     def _skip(self, count: int) -> None:
@@ -121,6 +133,8 @@ class TarStream:
             if self._at == len(self._buffer):
                 self._fill()
             step = min(count, len(self._buffer) - self._at)
+            if self._passed is not None:
+                self._passed(self._buffer[self._at : self._at + step])
             self._at += step
             count -= step
 
