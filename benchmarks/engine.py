@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workers.engine import containers
 from workers.engine.host import Engine, open_engine, teardown
-from workers.engine.images import import_archive
+from workers.engine.importing import import_archive
 from workers.engine.places import Places
 from workers.journal import Journal
 from workers.messages import (

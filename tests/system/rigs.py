@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.environment import scratch
-from workers.engine import containers, images, logs, records
+from workers.engine import containers, importing, logs, records
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.places import Places
 from workers.engine.records import Record
@@ -161,7 +161,7 @@ def open_rig(runtime: str) -> Rig:
         runtime=runtime,
     )
     archive = io.BytesIO(rootfs())
-    imported = images.import_archive(engine.images, archive, scope=SCOPE, references=("test:latest",))
+    imported = importing.import_archive(engine.images, archive, scope=SCOPE, references=("test:latest",))
     return Rig(engine, imported.image_id, _free_block())
 
 

@@ -197,6 +197,7 @@ class Agent:
         while True:
             self._sweep_due.clear()
             await asyncio.to_thread(self._node.uploads.sweep)
+            await asyncio.to_thread(images.give_up_unused, self._node.engine.images, time.time())
             await asyncio.to_thread(images.sweep, self._node.engine.images)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_due.wait(), SWEEP_EVERY)

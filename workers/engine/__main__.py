@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 
-from workers.engine import containers, images, logs, recipes, records
+from workers.engine import containers, images, importing, logs, recipes, records
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.places import Places
 from workers.errors import InvalidSpec, SlipwayError
@@ -172,13 +172,13 @@ def gc(engine: Engine, options: argparse.Namespace) -> int:
 def _image(engine: Engine, archive: str) -> str:
     path = Path(archive)
     if path.exists():
-        return images.import_archive(engine.images, path, scope=SCOPE).image_id
+        return importing.import_archive(engine.images, path, scope=SCOPE).image_id
     if archive not in recipes.RECIPES:
         raise InvalidSpec(f"No such archive or recipe: {archive}")
     with tempfile.TemporaryFile() as baked:
         recipes.bake(archive, baked, lambda line, done, total: None)
         baked.seek(0)
-        return images.import_archive(engine.images, baked, scope=SCOPE).image_id
+        return importing.import_archive(engine.images, baked, scope=SCOPE).image_id
 
 
 def _command(options: argparse.Namespace, image_id: str) -> RunContainer:

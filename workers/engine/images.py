@@ -1,43 +1,40 @@
 """Images of a node: which scope (a project, the library) may use which stack of layers.
 
-A *grant* is the only thing that gives a scope a layer, and only an import writes one: after every
-byte of every layer went through here for that scope. ``diff_ids`` in a config give nothing.
+A *grant* is the only thing that gives a scope a layer. It is written after every byte of every layer went
+through here for that scope, or for one it may use (its own, ``UPSTREAM``). ``diff_ids`` in a config and
+digests in a manifest give nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from workers import crash
 from workers.content import sync_directory, write_durably
-from workers.engine import archives, layouts, snapshots
 from workers.engine import layers as layer_store
-from workers.engine.archives import Files
+from workers.engine import snapshots
 from workers.engine.kernel import Kernel
 from workers.engine.layers import ArchiveLimits, Unpacked
 from workers.engine.places import Places
 from workers.engine.trees import remove_tree
-from workers.errors import InvalidArchive, NodeError, NoSuchImage
+from workers.errors import NodeError, NoSuchImage
 from workers.messages import LayerFacts
-from workers.oci.changes import apply_changes
 from workers.oci.config import ImageConfig, parse_config
-from workers.oci.descriptor import OCI_CONFIG, OCI_LAYER, Descriptor
 from workers.oci.digest import Digest
-from workers.oci.manifest import compose
-from workers.oci.reference import Reference
 
-Progress = Callable[[str, int, int], None]
-"""One short line for people, bytes done, bytes in all (0 where unknown)."""
+UPSTREAM = "upstream"
+"""The scope of images that anybody could fetch from where they came from: no project's, for all of them."""
 
-_REPORT_EVERY = 0.5
+UNUSED_FOR = 30 * 24 * 3600.0
+"""Seconds after which an image of ``UPSTREAM`` that nobody asked for is given up."""
+
+_SOURCES = 8
 
 
 @dataclass(frozen=True)
@@ -57,18 +54,10 @@ class Image:
     config: ImageConfig
     layers: tuple[LayerFacts, ...]
     """Bottom first."""
-
-
-@dataclass(frozen=True)
-class Imported:
-    image_id: str
-    manifest_digest: str
-    config: str
-    """The exact text."""
-    layers: tuple[LayerFacts, ...]
-    references: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    """What was left out or may not work, for people."""
+    index_digest: str | None = None
+    """Of the index it was chosen from."""
+    sources: tuple[str, ...] = ()
+    """Repositories (``registry/name``) seen to have its layers, the latest first."""
 
 
 @dataclass(frozen=True)
@@ -91,46 +80,38 @@ def get(store: ImageStore, scope: str, image_id: str) -> Image:
 
 def image_ids(store: ImageStore, scope: str) -> tuple[str, ...]:
     """What ``scope`` was granted."""
-    found = store.places.grants(scope).glob("*.json")
-    return tuple(sorted(str(json.loads(path.read_bytes())["image_id"]) for path in found))
+    return tuple(sorted(image.image_id for image in granted(store, scope)))
 
 
-def import_archive(
-    store: ImageStore,
-    stream: BinaryIO | Path,
-    *,
-    scope: str,
-    references: Sequence[str] = (),
-    changes: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> Imported:
-    """Take an image in for ``scope``; once it returns, the image is durably there. Safe to repeat.
+def granted(store: ImageStore, scope: str) -> Iterator[Image]:
+    """Every image of ``scope``."""
+    for path in store.places.grants(scope).glob("*.json"):
+        with suppress(FileNotFoundError):  # withdrawn meanwhile
+            yield _read(path, path.stem)
 
-    ``stream`` (which can seek) is an OCI layout or `docker save` archive with one image, or a plain
-    root filesystem, each as tar, with gzip or zstd. ``references`` stand in place of the names in the
-    archive. ``changes`` are for a root filesystem only. Whatever is raised (``InvalidArchive``,
-    ``InvalidManifest``, ``DigestMismatch``, ``NoSpace``, ``InvalidSpec``, ``InvalidReference``) leaves
-    nothing behind.
-    """
-    if isinstance(stream, Path):
-        with stream.open("rb") as file:
-            return import_archive(
-                store, file, scope=scope, references=references, changes=changes, progress=progress
-            )
-    run = apply_changes(changes)
-    asked = [Reference.parse(each).familiar for each in references]
-    report = progress or _silent
-    with (
-        layer_store.lease(store.places),
-        archives.opened(stream, store.places.layer_ingest, store.limits.unpacked_bytes) as files,
-    ):
-        if files is None:
-            return _import_rootfs(store, stream, scope, asked, run, report)
-        if changes:
-            raise InvalidArchive(
-                "Changes are for a plain root filesystem; this image has a config of its own"
-            )
-        return _import_image(store, files, scope, asked, report)
+
+def find(store: ImageStore, scope: str, digest: str) -> Image | None:
+    """The image of ``scope`` whose manifest, or the index it was chosen from, has ``digest``."""
+    images = granted(store, scope)
+    return next((image for image in images if digest in (image.manifest_digest, image.index_digest)), None)
+
+
+def touch(store: ImageStore, scope: str, image_id: str) -> None:
+    """Somebody had a use for the image."""
+    with suppress(FileNotFoundError):
+        os.utime(store.places.grant(scope, image_id))
+
+
+def give_up_unused(store: ImageStore, now: float) -> tuple[str, ...]:
+    """Withdraw what of ``UPSTREAM`` nobody had a use for in ``UNUSED_FOR``; projects keep what they have."""
+    old = tuple(
+        image.image_id
+        for image in granted(store, UPSTREAM)
+        if store.places.grant(UPSTREAM, image.image_id).stat().st_mtime < now - UNUSED_FOR
+    )
+    for image_id in old:
+        withdraw(store, UPSTREAM, image_id)
+    return old
 
 
 def grant(store: ImageStore, scope: str, image: Image) -> None:
@@ -143,6 +124,8 @@ def grant(store: ImageStore, scope: str, image: Image) -> None:
         "manifest": image.manifest,
         "config": image.config_text,
         "layers": [asdict(layer) for layer in image.layers],
+        "index_digest": image.index_digest,
+        "sources": list(dict.fromkeys(image.sources))[:_SOURCES],
     }
     write_durably(path, json.dumps(body).encode())
 
@@ -222,6 +205,8 @@ def _read(path: Path, image_id: str) -> Image:
             str(body["config"]),
             parse_config(body["config"]),
             tuple(LayerFacts(**layer) for layer in body["layers"]),
+            body.get("index_digest"),
+            tuple(body.get("sources", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise NodeError(
@@ -229,142 +214,32 @@ def _read(path: Path, image_id: str) -> Image:
         ) from error
 
 
-# --------------------------------------------------------------------------- importing
+# --------------------------------------------------------------------------- taking in
 
 
-def _import_image(
-    store: ImageStore, files: Files, scope: str, references: list[str], report: Progress
-) -> Imported:
-    host = layouts.host_platform()
-    source = layouts.read_image(files, host)
-    names = references or [Reference.parse(name).familiar for name in source.names]
-    total = sum(layer.part.size for layer in source.layers)
-    unpacked: list[Unpacked] = []
-    with _discarding(unpacked):
-        done = 0
-        left = store.limits.unpacked_bytes  # of all layers together: a small archive can name one many times
-        for position, (layer, claimed) in enumerate(zip(source.layers, source.config.diff_ids, strict=True)):
-            line = f"Unpacking layer {position + 1} of {len(source.layers)}"
-            section = cast(BinaryIO, files.section(layer.part))
-            unpacked.append(
-                layer_store.unpack(
-                    store.places,
-                    section,
-                    expected=layer.expected,
-                    claimed=claimed,
-                    limits=replace(store.limits, unpacked_bytes=left),
-                    seen=_paced(report, line, done, total),
-                )
-            )
-            done += layer.part.size
-            left -= unpacked[-1].facts.unpacked_size
-        facts = tuple(each.facts for each in unpacked)
-        manifest = source.manifest or _composed(source.config_text, source.image_id, unpacked)
-        image = _image(source.image_id, manifest, source.config_text, facts)
-        report("Writing to disk", total, total)
-        _keep(store, scope, image, unpacked)
-    warnings = _left_out(unpacked)
-    if source.config.platform.architecture != host.architecture:
-        warnings += (f"The image is for {source.config.platform}, this node is {host}: it may not start",)
-    return _imported(image, names, warnings)
+def image_of(image_id: Digest, manifest: bytes, config: bytes, layers: tuple[LayerFacts, ...]) -> Image:
+    digest = str(Digest.of(manifest))
+    return Image(str(image_id), digest, manifest.decode(), config.decode(), parse_config(config), layers)
 
 
-def _import_rootfs(
-    store: ImageStore,
-    stream: BinaryIO,
-    scope: str,
-    references: list[str],
-    run: dict[str, object],
-    report: Progress,
-) -> Imported:
-    stream.seek(0, 2)
-    total = stream.tell()
-    stream.seek(0)
-    unpacked: list[Unpacked] = []
-    with _discarding(unpacked):
-        layer = layer_store.unpack(
-            store.places,
-            stream,
-            limits=store.limits,
-            strict=True,
-            seen=_paced(report, "Unpacking the root filesystem", 0, total),
-        )
-        unpacked.append(layer)
-        host = layouts.host_platform()
-        created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        config = {
-            "created": created,
-            "architecture": host.architecture,
-            "os": host.os,
-            "config": run,
-            "rootfs": {"type": "layers", "diff_ids": [layer.facts.diff_id]},
-            "history": [{"created": created, "comment": "Imported from a root filesystem"}],
-        }
-        text = json.dumps(config, separators=(",", ":")).encode()
-        image_id = Digest.of(text)
-        image = _image(image_id, _composed(text, image_id, unpacked), text, (layer.facts,))
-        report("Writing to disk", total, total)
-        _keep(store, scope, image, unpacked)
-    return _imported(image, references, _left_out(unpacked))
-
-
-def _keep(store: ImageStore, scope: str, image: Image, unpacked: list[Unpacked]) -> None:
-    """Bytes before names, names before the grant: after a power cut, what can be named is whole."""
+def keep(store: ImageStore, scopes: Sequence[str], image: Image, unpacked: Sequence[Unpacked]) -> None:
+    """Bytes before names, names before the grants: after a power cut, what can be named is whole."""
     crash.point("import.before_names")
-    store.kernel.sync_filesystem(store.places.layers)
+    if unpacked:
+        store.kernel.sync_filesystem(store.places.layers)
     for layer in unpacked:
         layer_store.keep(store.places, layer)
     crash.point("import.before_grant")
-    grant(store, scope, image)
+    for scope in scopes:
+        grant(store, scope, image)
     crash.point("import.after_grant")
 
 
 @contextmanager
-def _discarding(unpacked: list[Unpacked]) -> Iterator[None]:
+def discarding(unpacked: list[Unpacked]) -> Iterator[None]:
+    """Whatever of ``unpacked`` has no name at the end is removed."""
     try:
         yield
     finally:
         for layer in unpacked:
             layer_store.discard(layer)
-
-
-def _composed(config: bytes, image_id: Digest, layers: Sequence[Unpacked]) -> bytes:
-    """A manifest for an image that came without one."""
-    descriptors = []
-    for layer in layers:
-        media_type = OCI_LAYER + (f"+{layer.compression}" if layer.compression else "")
-        descriptors.append(Descriptor(media_type, Digest.parse(layer.facts.digest), layer.facts.size))
-    return compose(Descriptor(OCI_CONFIG, image_id, len(config)), descriptors)
-
-
-def _image(image_id: Digest, manifest: bytes, config: bytes, layers: tuple[LayerFacts, ...]) -> Image:
-    digest = str(Digest.of(manifest))
-    return Image(str(image_id), digest, manifest.decode(), config.decode(), parse_config(config), layers)
-
-
-def _imported(image: Image, references: Iterable[str], warnings: tuple[str, ...]) -> Imported:
-    names = tuple(dict.fromkeys(references))
-    return Imported(image.image_id, image.manifest_digest, image.config_text, image.layers, names, warnings)
-
-
-def _left_out(unpacked: Iterable[Unpacked]) -> tuple[str, ...]:
-    names = [name for layer in unpacked for name in layer.skipped]
-    return (f"Device nodes were left out: {', '.join(names[:20])}",) if names else ()
-
-
-def _paced(report: Progress, line: str, before: int, total: int) -> Callable[[int], None]:
-    """Reports go through the journal: two a second are plenty."""
-    last = 0.0
-
-    def seen(size: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _REPORT_EVERY:
-            last = now
-            report(line, before + size, total)
-
-    return seen
-
-
-def _silent(line: str, done: int, total: int) -> None:
-    """Nobody wants to know."""

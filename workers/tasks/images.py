@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from workers.engine import images, recipes
+from workers.engine import images, importing, recipes
 from workers.engine.host import Emit
 from workers.engine.logwriting import LogWriter
 from workers.errors import NodeError, NoSuchBlob
@@ -88,7 +88,7 @@ def _take_in(
     report: Reporter,
 ) -> None:
     job, scope = command.job, command.scope
-    imported = images.import_archive(
+    imported = importing.import_archive(
         node.engine.images,
         archive,
         scope=scope,

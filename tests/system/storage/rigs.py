@@ -15,7 +15,7 @@ import zstandard
 
 from tests import archives
 from tests.archives import E, tar
-from workers.engine import identity, images, layers, snapshots
+from workers.engine import identity, images, importing, layers, snapshots
 from workers.engine.images import Image, ImageStore
 from workers.engine.kernel import LinuxKernel
 from workers.engine.places import Places
@@ -32,7 +32,7 @@ ROOTFS = tar([E("./", kind=archives.DIRECTORY, mode=0o700), E("./bin/sh", b"sh",
 
 
 def load(store: ImageStore, data: bytes, scope: str = SCOPE) -> Image:
-    imported = images.import_archive(store, io.BytesIO(data), scope=scope)
+    imported = importing.import_archive(store, io.BytesIO(data), scope=scope)
     return images.get(store, scope, imported.image_id)
 
 

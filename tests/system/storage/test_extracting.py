@@ -18,7 +18,7 @@ from tests.system.storage.rigs import (
     nothing_is_left,
     unpacked,
 )
-from workers.engine import images
+from workers.engine import importing
 from workers.engine.images import ImageStore
 from workers.engine.kernel import LinuxKernel
 from workers.engine.layers import ArchiveLimits
@@ -78,7 +78,7 @@ def test_whiteouts_become_overlays_own_however_they_come(places: Places) -> None
 
 def test_device_nodes_below_dev_are_left_out_and_named(store: ImageStore) -> None:
     data = tar([E("dev/null", kind=archives.CHARACTER, device=(1, 3)), E("bin/sh", mode=0o755)])
-    imported = images.import_archive(store, io.BytesIO(data), scope=SCOPE)
+    imported = importing.import_archive(store, io.BytesIO(data), scope=SCOPE)
     assert imported.warnings == ("Device nodes were left out: 'dev/null'",)
     layer = store.places.layer(imported.layers[0].diff_id)
     assert os.listdir(layer / "dev") == []

@@ -24,7 +24,7 @@ from tests.system.storage.rigs import (
     mount,
     nothing_is_left,
 )
-from workers.engine import images, recipes
+from workers.engine import images, importing, recipes
 from workers.engine.images import ImageStore
 from workers.errors import DigestMismatch, InvalidArchive, NoSuchImage, SlipwayError
 from workers.oci.digest import Digest
@@ -34,7 +34,9 @@ from workers.oci.digest import Digest
 @pytest.mark.parametrize("data", [archives.docker_save([LAYER]), archives.oci_image([LAYER]), ROOTFS],
                          ids=["docker save", "oci", "rootfs"])  # fmt: skip
 def test_every_kind_of_archive_comes_in_compressed_or_not(store: ImageStore, data: bytes, how: str) -> None:
-    imported = images.import_archive(store, io.BytesIO(compress(data, how)), scope=SCOPE, references=["web"])
+    imported = importing.import_archive(
+        store, io.BytesIO(compress(data, how)), scope=SCOPE, references=["web"]
+    )
     image = images.get(store, SCOPE, imported.image_id)
     assert imported.references == ("web:latest",)
     assert imported.config == image.config_text
@@ -56,7 +58,7 @@ def test_compressed_layers_keep_both_their_digests(store: ImageStore, how: str) 
 
 
 def test_a_root_filesystem_takes_changes_and_gets_a_history(store: ImageStore) -> None:
-    imported = images.import_archive(
+    imported = importing.import_archive(
         store, io.BytesIO(ROOTFS), scope=SCOPE, references=["base:1"], changes=['CMD ["sh"]', "ENV A=1"]
     )
     config = images.get(store, SCOPE, imported.image_id).config
@@ -65,7 +67,7 @@ def test_a_root_filesystem_takes_changes_and_gets_a_history(store: ImageStore) -
 
 def test_changes_to_an_image_with_a_config_of_its_own_are_refused(store: ImageStore) -> None:
     with pytest.raises(InvalidArchive, match="config of its own"):
-        images.import_archive(
+        importing.import_archive(
             store, io.BytesIO(archives.docker_save([LAYER])), scope=SCOPE, changes=["USER www"]
         )
 
@@ -73,7 +75,7 @@ def test_changes_to_an_image_with_a_config_of_its_own_are_refused(store: ImageSt
 def test_progress_is_told_in_bytes(store: ImageStore) -> None:
     seen: list[tuple[str, int, int]] = []
     data = archives.docker_save([LAYER, tar([E("b")])])
-    images.import_archive(
+    importing.import_archive(
         store,
         io.BytesIO(data),
         scope=SCOPE,
@@ -161,7 +163,7 @@ def test_the_busybox_recipe_makes_an_image_that_runs(store: ImageStore) -> None:
     with tempfile.TemporaryFile() as file:
         recipes.bake("busybox", file, lambda line, done, total: seen.append(line))
         file.seek(0)
-        imported = images.import_archive(store, file, scope=SCOPE, references=["busybox"])
+        imported = importing.import_archive(store, file, scope=SCOPE, references=["busybox"])
     image = images.get(store, SCOPE, imported.image_id)
     assert (image.config.command, imported.references) == (("sh",), ("busybox:latest",))
     rootfs = mount(store, image).rootfs

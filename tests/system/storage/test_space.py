@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -90,3 +91,15 @@ def test_an_image_too_large_to_bake_says_so(full: Places) -> None:
     (full.content / "filler").write_bytes(bytes(2 << 20))
     with pytest.raises(NoSpace), tempfile.TemporaryFile(dir=full.content) as file:
         recipes.bake("busybox", file, lambda line, done, total: None)
+
+
+def test_an_upstream_image_nobody_asked_for_is_given_up(store: ImageStore) -> None:
+    old = load(store, archives.docker_save([tar([E("old")])]), images.UPSTREAM)
+    used = load(store, archives.docker_save([tar([E("used")])]), images.UPSTREAM)
+    mine = load(store, archives.docker_save([tar([E("old")])]), SCOPE)
+    for image in (old, used):
+        os.utime(store.places.grant(images.UPSTREAM, image.image_id), (1, 1))
+    images.touch(store, images.UPSTREAM, used.image_id)
+    assert images.give_up_unused(store, time.time()) == (old.image_id,)
+    assert images.image_ids(store, images.UPSTREAM) == (used.image_id,)
+    assert images.image_ids(store, SCOPE) == (mine.image_id,)
