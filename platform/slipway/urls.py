@@ -10,6 +10,9 @@ from slipway.accounts import token_api as tokens
 from slipway.apidocs import ApiDocs, ApiSchema
 from slipway.audit import api as audit
 from slipway.catalog import api as catalog
+from slipway.catalog import credentials_api as credentials
+from slipway.catalog import search_api as search
+from slipway.catalog import transfer_api as transfer
 from slipway.containers import api as containers
 from slipway.containers import log_api
 from slipway.jobs import api as jobs
@@ -66,8 +69,26 @@ api = [
     path("quota-requests/<str:quota_request>/approve", quotas.Approve.as_view(), name="quota-approve"),
     path("quota-requests/<str:quota_request>/decline", quotas.Decline.as_view(), name="quota-decline"),
     path(f"{PROJECT}/images", catalog.Images.as_view(), name="images"),
+    path(f"{PROJECT}/images/pull", transfer.Pull.as_view(), name="image-pull"),
     # A reference has slashes of its own.
+    path(f"{PROJECT}/images/<path:image>/push", transfer.Push.as_view(), name="image-push"),
+    path(f"{PROJECT}/images/<path:image>/tag", transfer.Tag.as_view(), name="image-tag"),
+    path(f"{PROJECT}/images/<path:image>/untag", transfer.Untag.as_view(), name="image-untag"),
+    path(f"{PROJECT}/images/<path:image>/archive", transfer.ImageArchive.as_view(), name="image-archive"),
     path(f"{PROJECT}/images/<path:image>", catalog.ImageDetail.as_view(), name="image"),
+    path(f"{PROJECT}/disk", transfer.Disk.as_view(), name="disk"),
+    path(f"{PROJECT}/registry-credentials", credentials.Credentials.as_view(), name="registry-credentials"),
+    path(
+        f"{PROJECT}/registry-credentials/<str:host>",
+        credentials.CredentialDetail.as_view(),
+        name="registry-credential",
+    ),
+    path(
+        f"{PROJECT}/registry-credentials/<str:host>/test",
+        credentials.CredentialTest.as_view(),
+        name="registry-credential-test",
+    ),
+    path("images/search", search.Search.as_view(), name="image-search"),
     path(f"{PROJECT}/containers", containers.Containers.as_view(), name="containers"),
     path(CONTAINER, containers.ContainerDetail.as_view(), name="container"),
     path(f"{CONTAINER}/start", containers.Start.as_view(), name="container-start"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,8 @@ from rest_framework.response import Response
 from slipway.accounts.policy import Action, require
 from slipway.bodies import body_of
 from slipway.catalog import queries, services
-from slipway.catalog.models import Image
+from slipway.catalog.models import Image, Origin
+from slipway.catalog.sizes import measure
 from slipway.catalog.uploads import hand_over, open_archive
 from slipway.jobs.api import JobOut
 from slipway.jobs.idempotency import HEADER, Answer, fingerprint, once, parse_key
@@ -23,6 +25,7 @@ from slipway.jobs.models import Job
 from slipway.nodes.agent import Upload
 from slipway.nodes.models import Node
 from slipway.nodes.services import ensure_home
+from slipway.pagination import paginate
 from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
@@ -33,13 +36,26 @@ from workers.errors import NoSuchImage
 class ImageOut(serializers.Serializer):
     id = serializers.CharField(source="image_id", help_text="The config digest.")
     digest = serializers.CharField(source="manifest_digest", help_text="Of the manifest.")
-    references = serializers.SerializerMethodField(help_text="name:tag, as in this project's list.")
+    references = serializers.ListField(
+        child=serializers.CharField(),
+        source="names",
+        help_text="name:tag, as in this project's list; none for a dangling image.",
+    )
+    digests = serializers.ListField(
+        child=serializers.CharField(),
+        source="repo_digests",
+        help_text="name@digest, as registries know it that it was pulled from or pushed to.",
+    )
     project = serializers.CharField(source="project.path")
     size = serializers.IntegerField(help_text="Bytes of all layers, unpacked.")
+    labels = serializers.DictField(child=serializers.CharField(), help_text="As its config says.")
+    made_at = serializers.CharField(help_text="When it was built, as its config says; may be empty.")
     created_at = serializers.DateTimeField(help_text="When the project got it.")
-
-    def get_references(self, image: Image) -> list[str]:
-        return [str(reference) for reference in image.references.all()]
+    shared_size = serializers.IntegerField(help_text="Bytes of layers that other images here hold as well.")
+    unique_size = serializers.IntegerField(help_text="Bytes that deleting it would free.")
+    containers = serializers.IntegerField(
+        source="containers_count", help_text="Made from it and not removed."
+    )
 
 
 class LayerOut(serializers.Serializer):
@@ -61,12 +77,29 @@ class HistoryOut(serializers.Serializer):
     diff_id = serializers.CharField(source="layer.diff_id", default=None, allow_null=True)
 
 
+class OriginOut(serializers.Serializer):
+    """Where it was pulled from or pushed to."""
+
+    kind = serializers.ChoiceField(choices=Origin.Kind.choices)
+    reference = serializers.CharField()
+    digest = serializers.CharField(help_text="Of its manifest there.")
+    index_digest = serializers.CharField(help_text="Of the index that the tag named; may be empty.")
+    stale = serializers.CharField(help_text="Why the cache was used against or without upstream's word.")
+    at = serializers.DateTimeField()
+
+
 class ImageDetailOut(ImageOut):
+    origins = OriginOut(many=True, help_text="The newest first.")
     layers = LayerOut(many=True, help_text="The bottom one first.")
     history = HistoryOut(many=True, help_text="The oldest line first.")
     config = serializers.DictField(help_text="The image's OCI config.")
-    shared_size = serializers.IntegerField(help_text="Bytes other images hold as well.")
-    unique_size = serializers.IntegerField(help_text="Bytes that deleting it would free.")
+
+
+class ImagesQuery(PageQuery):
+    name = serializers.CharField(required=False, default=None, help_text="Only of this name, any tag.")
+    dangling = serializers.BooleanField(
+        required=False, default=None, allow_null=True, help_text="Only without a name, or only with one."
+    )
 
 
 class ImportQuery(StrictSerializer):
@@ -87,6 +120,15 @@ class ImportForm(serializers.Serializer):
     archive = serializers.FileField(help_text="The last part.")
 
 
+def sized(images: Sequence[Image]) -> list[dict[str, Any]]:
+    """``images``, all of one project, with what they take and how many containers they have."""
+    measure(images)
+    counts = queries.count_containers(images)
+    for image in images:
+        image.containers_count = counts.get(image.pk, 0)
+    return list(ImageOut(images, many=True).data)
+
+
 class Archives(BaseParser):
     """Bodies of the import are read by ``catalog.uploads``, not by DRF."""
 
@@ -102,15 +144,19 @@ class Images(AsyncApiView):
     @extend_schema(
         operation_id="list_images",
         responses=page_of(ImageOut),
-        parameters=[PageQuery],
+        parameters=[ImagesQuery],
         summary="Images, newest first",
     )
     async def get(self, request: Request, team: str, project: str) -> Response:
         return await sync_to_async(self._list)(team, project)
 
     def _list(self, team: str, project: str) -> Response:
+        asked = self.query(ImagesQuery)
         found = get_project_by_path(self.actor, team, project)
-        return self.page(self.query(PageQuery), queries.list_images(self.actor, found), ImageOut)
+        images = queries.list_images(self.actor, found, name=asked["name"], dangling=asked["dangling"])
+        order = ("-created_at", "-id")
+        page = paginate(self.request, images, order, cursor=asked["cursor"], limit=asked["limit"])
+        return Response({"items": sized(page.items), "next": page.next})
 
     @extend_schema(
         operation_id="import_image",
@@ -193,7 +239,8 @@ class ImageDetail(ApiView):
         sharing = queries.sharing(found)
         made_by = {line.layer.pk: line.created_by for line in history if line.layer is not None}
         answer = {
-            **ImageOut(found).data,
+            **sized([found])[0],
+            "origins": OriginOut(found.origins.all(), many=True).data,
             "layers": [
                 LayerOut(
                     {
@@ -206,8 +253,6 @@ class ImageDetail(ApiView):
             ],
             "history": HistoryOut(history, many=True).data,
             "config": json.loads(found.config),
-            "shared_size": sharing.shared_size,
-            "unique_size": sharing.unique_size,
         }
         return Response(answer)
 

@@ -10,6 +10,7 @@ import structlog
 from slipway.catalog.models import Image, UpstreamTag
 from slipway.catalog.models import Origin as Trace
 from slipway.catalog.registries import Registries
+from slipway.catalog.upstream import UPSTREAM
 from slipway.jobs.models import Job
 from workers.errors import BadCommand, InvalidReference
 from workers.messages import ImagePushed, Origin, PullImage, decode_command
@@ -36,7 +37,8 @@ def note_pull(job: Job | None, image: Image, origin: Origin, at: datetime) -> No
 def note_push(job: Job | None, image: Image, event: ImagePushed, at: datetime) -> None:
     """The image lies in a registry now; the job says how much of it had to go there."""
     reference = _written(event.reference, job)
-    if reference is not None:
+    # Where a project pushes an image of the library is its own affair, not the library's.
+    if reference is not None and (job is None or job.project_id == image.project_id):
         _trace(image, Trace.Kind.PUSH, reference, Origin(event.reference, event.manifest_digest), at)
     if job is not None:
         Job.objects.filter(pk=job.pk).update(detail=_summary(event))
@@ -84,7 +86,7 @@ def _pull_of(job: Job) -> PullImage | None:
 
 
 def _remember(command: PullImage, image: Image, reference: Reference, origin: Origin, at: datetime) -> None:
-    is_for_all = command.shared_scope is not None and command.access.username is None
+    is_for_all = command.shared_scope == UPSTREAM and command.access.username is None
     key: dict[str, Any] = {
         "name": reference.name,
         "tag": reference.tag or "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
+from slipway.catalog.access import complete
 from slipway.catalog.models import Image
 from slipway.jobs.handlers import Handler, JobCommand, never_again, register, same_again
 from slipway.jobs.models import Job, JobKind
@@ -15,6 +16,8 @@ def register_all() -> None:
     register(IMPORT)
     register(BAKE)
     register(REMOVE)
+    register(PULL)
+    register(PUSH)
 
 
 def _restore(job: Job) -> None:
@@ -38,3 +41,6 @@ def _images_of(job: Job) -> QuerySet[Image]:
 IMPORT = Handler(JobKind.IMPORT_IMAGE, is_build=True, again=never_again)
 BAKE = Handler(JobKind.BAKE_IMAGE, is_build=True)
 REMOVE = Handler(JobKind.REMOVE_IMAGE, undo=_restore, again=_remove_again)
+# They take the node's processors and disk as an import does, and are counted as such.
+PULL = Handler(JobKind.PULL_IMAGE, is_build=True, complete=complete)
+PUSH = Handler(JobKind.PUSH_IMAGE, is_build=True, complete=complete)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 
@@ -24,6 +28,12 @@ class Image(Row):
     withdrawn = models.BooleanField(default=False)
     """Its removal is under way: nothing new may use it."""
 
+    shared_size: int | None = None
+    """Of ``size``, what other images here hold as well; told by ``sizes.measure``, as the next."""
+    unique_size: int | None = None
+    containers_count = 0
+    """How many unremoved containers are made from it; told by whoever shows it."""
+
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
@@ -43,6 +53,33 @@ class Image(Row):
     @property
     def scope(self) -> Scope:
         return self.project.scope
+
+    @property
+    def names(self) -> list[str]:
+        """Docker's repo tags; needs ``references`` loaded."""
+        return [str(reference) for reference in self.references.all()]
+
+    @property
+    def repo_digests(self) -> list[str]:
+        """Under which digests registries know it; needs ``origins`` loaded."""
+        return sorted({origin.repo_digest for origin in self.origins.all()})
+
+    @property
+    def labels(self) -> dict[str, str]:
+        inner = self._config.get("config")
+        labels = inner.get("Labels") if isinstance(inner, dict) else None
+        return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+
+    @property
+    def made_at(self) -> str:
+        """When it was built, as its config says; may be empty or anything."""
+        made = self._config.get("created")
+        return made if isinstance(made, str) else ""
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        document = json.loads(self.config)
+        return document if isinstance(document, dict) else {}
 
 
 class ImageLayer(Row):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
 from slipway.accounts.policy import Action, can, require
 from slipway.catalog.errors import AmbiguousImage
 from slipway.catalog.models import Image, ImageLayer, Reference
+from slipway.catalog.sizes import neighbours
 from slipway.ids import parse_id
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library
@@ -57,10 +60,30 @@ class Sharing:
         return sum(use.layer.unpacked_size for use in self.layers if not use.shared_with)
 
 
-def list_images(actor: Actor, project: Project) -> QuerySet[Image]:
-    """Images of the project, newest first, with ``references`` loaded. Raise ``NotFound``."""
+def list_images(
+    actor: Actor, project: Project, *, name: str | None = None, dangling: bool | None = None
+) -> QuerySet[Image]:
+    """Images of the project, newest first, with ``references``, ``origins`` and ``layers`` loaded.
+
+    ``name`` without a tag, as in references; ``dangling`` ones have no name. Raise ``NotFound``,
+    ``InvalidReference``.
+    """
     require(actor, Action.READ, project)
-    return _loaded().filter(project=project, withdrawn=False).order_by("-created_at", "-id")
+    images = _loaded().filter(project=project, withdrawn=False)
+    if name is not None:
+        held = Reference.objects.filter(project=project, name=oci.Reference.parse(name).familiar_name)
+        images = images.filter(pk__in=held.values("image"))
+    if dangling is not None:
+        named = Reference.objects.filter(image=OuterRef("pk"))
+        images = images.filter(~Exists(named) if dangling else Exists(named))
+    return images.order_by("-created_at", "-id")
+
+
+def count_containers(images: Iterable[Image]) -> dict[UUID, int]:
+    """Image's key to how many unremoved containers are made from it; one query."""
+    keys = [image.pk for image in images]
+    held = Image.objects.filter(pk__in=keys, containers__removed_at=None, containers__isnull=False)
+    return dict(held.order_by().values_list("pk").annotate(Count("containers")))
 
 
 def get_image(actor: Actor, image_id: str) -> Image:
@@ -85,9 +108,17 @@ def resolve(actor: Actor, project: Project, name: str) -> Image:
         if image is not None:
             return image
     raise NoSuchImage(
-        f"There is no image {name[:160]!r} in {project.path} or in the library. Import it first.",
+        f"There is no image {name[:160]!r} in {project.path} or in the library. Pull or import it first.",
         image=name[:160],
+        **_pullable(name),
     )
+
+
+def _pullable(name: str) -> dict[str, str]:
+    """The fact that says what could be pulled: nothing where the name can only be an id."""
+    if _ID.fullmatch(name):
+        return {}
+    return {"pull": str(oci.Reference.parse(name))}
 
 
 def _find_by_reference(project: Project, name: str) -> Image | None:
@@ -119,7 +150,7 @@ def _usable(project: Project) -> QuerySet[Image]:
 
 def _loaded() -> QuerySet[Image]:
     return Image.objects.select_related("project__team").prefetch_related(
-        Prefetch("references", Reference.objects.order_by("name", "tag")), "layers"
+        Prefetch("references", Reference.objects.order_by("name", "tag")), "origins", "layers"
     )
 
 
@@ -158,7 +189,7 @@ def sharing(image: Image) -> Sharing:
     others = (
         ImageLayer.objects.filter(diff_id__in=[layer.diff_id for layer in layers], image__withdrawn=False)
         .exclude(image=image)
-        .filter(image__project__in=_neighbours(image))
+        .filter(image__project__in=neighbours(image.project))
         .select_related("image")
         .prefetch_related("image__references")
     )
@@ -167,9 +198,3 @@ def sharing(image: Image) -> Sharing:
         references = [str(each) for each in other.image.references.all()]
         names.setdefault(other.diff_id, set()).update(references or [other.image.short_id])
     return Sharing(tuple(LayerUse(layer, tuple(sorted(names.get(layer.diff_id, ())))) for layer in layers))
-
-
-def _neighbours(image: Image) -> QuerySet[Project]:
-    # An image of the library must not tell one project what another one holds.
-    own = Project.objects.filter(pk=image.project_id)
-    return own if image.project.library else own | Project.objects.filter(library=True)

@@ -12,6 +12,7 @@ from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.catalog.errors import ImageInUse, NoSuchRecipe
 from slipway.catalog.models import Image
+from slipway.catalog.uses import uses_of
 from slipway.jobs.models import Job, JobKind
 from slipway.jobs.services import new_job, queue_job
 from slipway.projects.models import Project, Resource
@@ -95,21 +96,15 @@ def bake_image(actor: Actor, recipe: str, *, repository: str | None = None, tag:
 def remove_image(actor: Actor, image: Image) -> Job:
     """Withdraw the image from its project; its names go at once, its row with the node's answer.
 
-    Raise ``NotFound``, ``NotAllowed``, ``ImageInUse`` (an unremoved container is made from it).
+    Raise ``NotFound``, ``NotAllowed``, ``ImageInUse`` (what stands in the way is in its facts).
     """
     require(actor, Action.WRITE, image)
     project = image.project
     job = new_job(JobKind.REMOVE_IMAGE, _subject(image))
     with transaction.atomic():
         Image.objects.select_for_update().get(pk=image.pk)
-        users = image.containers.filter(removed_at=None)
-        users_count = users.count()
-        if users_count:
-            raise ImageInUse(
-                f"{users_count} container(s) are made from this image, {users[0].name!r} among them; "
-                "remove them first.",
-                containers=users_count,
-            )
+        if uses := uses_of(image):
+            raise ImageInUse(uses)
         Image.objects.filter(pk=image.pk).update(withdrawn=True)
         image.references.all().delete()
         queue_job(actor, project, job, RemoveImage(job=job.hex, scope=project.hex, image_id=image.image_id))

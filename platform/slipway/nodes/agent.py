@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 45.0
 """A followed log is never silent for longer: the agent sends an empty line every 15 s."""
+ARCHIVE_SILENCE_SECONDS = 300.0
+"""A large layer is read and hashed before its first byte leaves."""
 LINE_BYTES = 1 << 20
 
 
@@ -78,6 +80,21 @@ async def upload(node: Node, chunks: AsyncIterator[bytes]) -> Upload:
 
 async def drop_upload(node: Node, digest: str) -> None:
     await _json("DELETE", node, f"/v1/uploads/{digest}")
+
+
+async def archive(
+    node: Node, scope: str, image_id: str, form: str, names: Sequence[str]
+) -> AsyncIterator[bytes]:
+    """An image as a tar (``docker`` or ``oci``), as it is written there. Raise ``NoSuchImage`` …
+
+    One that breaks off half-way raises ``NodeUnreachable``: it ends nowhere as if it were whole.
+    """
+    query = [("format", form), *(("name", name) for name in names)]
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ARCHIVE_SILENCE_SECONDS)
+    path = f"/v1/images/{scope}/{image_id}/archive"
+    async with _request("GET", node, path, params=query, timeout=timeout) as answer:
+        async for piece in answer.content.iter_any():
+            yield piece
 
 
 def kill_now(node: Node, container: str, signal: str) -> None:

@@ -12,6 +12,8 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from slipway import keys
+from slipway.accounts import sealing as stored
+from slipway.catalog.credentials import reseal_all
 from slipway.nodes.models import Node
 from slipway.nodes.services import register_node
 from slipway.operations.errors import CannotRotate
@@ -78,7 +80,7 @@ def rotate_django_secret() -> int:
 
 
 def retire_django_secrets() -> int:
-    """Seal people's second factors anew and forget the former secrets. How many were sealed anew.
+    """Seal second factors and registry accounts anew, forget the former secrets. How many were sealed anew.
 
     Sessions and links signed with a former one end. Call once all processes were started with the new one.
     """
@@ -89,7 +91,8 @@ def retire_django_secrets() -> int:
         present = _read_secret(Path(settings.SLIPWAY_SECRET_KEY_FILE))
     if present != settings.SECRET_KEY:
         raise CannotRotate("The secret was rotated this moment by somebody else: try again.")
-    count = _seal_anew()
+    with transaction.atomic():
+        count = _seal_anew() + reseal_all(lambda sealed: stored.seal(stored.unseal(sealed)))
     with as_owner_of(former.parent):
         former.unlink()
     return count

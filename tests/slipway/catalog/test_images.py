@@ -141,7 +141,7 @@ def test_a_list_of_images_costs_the_same_for_any_length(django_assert_num_querie
     for number in range(6):
         make_image(project, f"image{number}:latest")
     queries.list_images(actor, project)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         images = list(queries.list_images(actor, project))
         assert str(next(iter(images[0].references.all()))) == "image5:latest"
         assert sum(len(image.layers.all()) for image in images) == 6

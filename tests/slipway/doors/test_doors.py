@@ -24,8 +24,9 @@ VOLATILE = ("instance", "request_id")
 
 
 def holds_something(door: Door) -> bool:
-    """Whether there is something of a team or project behind the door: people belong to nobody."""
-    return "team" in door.parameters and bool(door.parameters - PLACES - {"username", "action", "kind"})
+    """Whether there is something of a team or project behind the door: people and hosts belong to nobody."""
+    nobodys = {"username", "action", "kind", "host"}
+    return "team" in door.parameters and bool(door.parameters - PLACES - nobodys)
 
 
 def ask(client: Client, door: Door, method: str, given: Mapping[str, str]) -> Any:

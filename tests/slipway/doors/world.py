@@ -13,6 +13,7 @@ from django.test import Client
 from slipway.accounts import invitations, services
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import ProjectMembership, Role, User
+from slipway.catalog import credentials
 from slipway.catalog.models import Image
 from slipway.containers.models import Container, State
 from slipway.projects import quotas
@@ -41,6 +42,7 @@ NOBODY: dict[str, str] = {
     "verdict": "approve",
     "username": "nobody",
     "node": "faraway",
+    "host": "nothing.invalid",
     "action": "start",
     "kind": "csv",
     "pk": "987654321",
@@ -86,6 +88,7 @@ def make_world() -> World:
     token, session = services.issue_token(owner, "laptop")[0], _session(owner.user)
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
     job = make_job(project)
+    credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
     known = {
         **NOBODY,
@@ -109,6 +112,7 @@ def make_world() -> World:
         "request_id": request.hex,
         "username": "marc",
         "node": "local",
+        "host": "registry.invalid",
     }
     people = {"owner": owner, "viewer": viewer, "stranger": stranger}
     theirs = {"team": other.slug, "slug": "mine", "project": "mine"}

@@ -1,0 +1,363 @@
+"""Pulls, pushes, names and what stands in the way of a removal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.errors import InvalidRequest, NotAllowed, NotFound
+from slipway.accounts.models import Role
+from slipway.audit.models import Entry
+from slipway.catalog import credentials, queries, services, sizes, tagging
+from slipway.catalog.errors import ImageInUse, RegistryNotAllowed
+from slipway.catalog.models import Image, Reference, RegistryCredential, UpstreamTag
+from slipway.catalog.pulls import pull_image
+from slipway.catalog.pushes import push_image
+from slipway.jobs import services as jobs
+from slipway.jobs.models import Job, JobState
+from slipway.projects.errors import QuotaExceeded
+from slipway.projects.models import Project, QuotaLimit, Resource
+from slipway.sweep import resend_jobs
+from tests.factories import digest, make_actor, make_container, make_image, make_library, make_project
+from tests.roads import RecordingRoad
+from workers.errors import InvalidReference, NoSuchImage
+from workers.messages import PullImage, PushImage
+
+pytestmark = pytest.mark.django_db
+SECRET = "a secret of the registry"
+
+
+@pytest.fixture
+def project() -> Project:
+    return make_project()
+
+
+@pytest.fixture
+def actor(project: Project) -> Actor:
+    return make_actor(project.team)
+
+
+def remember(project: Project | None = None, **fields: Any) -> UpstreamTag:
+    now = timezone.now()
+    values = {
+        "name": "docker.io/library/busybox",
+        "tag": "latest",
+        "digest": digest("manifest"),
+        "index_digest": digest("index"),
+        "image_id": digest("image"),
+        "fetched_at": now,
+        "used_at": now,
+    }
+    return UpstreamTag.objects.create(project=project, **(values | fields))
+
+
+# --------------------------------------------------------------------------- pulls
+
+
+def test_a_pull_is_a_job_and_a_command(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    job = pull_image(actor, project, "busybox", platform="linux/arm64")
+    assert (job.state, job.subject) == (JobState.QUEUED, "busybox:latest")
+    [command] = road.take()
+    assert command == PullImage(
+        job.hex,
+        project.hex,
+        "docker.io/library/busybox:latest",
+        ("busybox:latest",),
+        "linux/arm64",
+        shared_scope="upstream",
+    )
+
+
+def test_a_pull_by_digest_gives_no_name(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    pull_image(actor, project, f"example.org/web:1@{digest('x')}")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert (command.names, command.reference) == ((), f"example.org/web:1@{digest('x')}")
+
+
+def test_a_tag_asked_for_a_moment_ago_is_not_asked_again(
+    project: Project, actor: Actor, road: RecordingRoad, settings: Any
+) -> None:
+    remember()
+    pull_image(actor, project, "busybox")
+    pull_image(actor, project, "busybox", refresh=True)
+    settings.SLIPWAY_UPSTREAM_FRESH_SECONDS = 0
+    QuotaLimit.objects.create(project=project, resource=Resource.BUILDS, amount=9)
+    pull_image(actor, project, "busybox")
+    known = [(each.known_digest, each.fallback_digest) for each in road.take() if isinstance(each, PullImage)]
+    manifest = digest("manifest")
+    assert known == [(manifest, manifest), (None, manifest), (None, manifest)]
+
+
+def test_what_a_digest_names_never_grows_old(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    remember(fetched_at=timezone.now() - timedelta(days=400))
+    pull_image(actor, project, f"busybox@{digest('index')}", refresh=True)
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert command.known_digest == digest("manifest")
+
+
+def test_what_took_credentials_is_nobody_elses(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    remember(make_project())
+    pull_image(actor, project, "busybox")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert (command.shared_scope, command.known_digest, command.fallback_digest) == ("upstream", None, None)
+    remember(project, name="example.org/web", tag="1")
+    pull_image(actor, project, "example.org/web:1")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert (command.shared_scope, command.known_digest) == (project.hex, digest("manifest"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error"),
+    [
+        ("Upper", {}, InvalidReference),
+        ("busybox", {"platform": "windows"}, InvalidRequest),
+        ("denied.example.org/web", {}, RegistryNotAllowed),
+        ("10.0.0.7:5000/web", {}, RegistryNotAllowed),
+        ("localhost:5999/web", {}, RegistryNotAllowed),
+        ("[::1]:5000/web", {}, RegistryNotAllowed),
+        ("elsewhere.test/web", {}, RegistryNotAllowed),
+    ],
+)
+def test_what_may_not_be_pulled_makes_no_job(
+    project: Project, actor: Actor, road: RecordingRoad, settings: Any, name: str, options: Any, error: Any
+) -> None:
+    settings.SLIPWAY_REGISTRIES_DENY = ["denied.example.org"]
+    settings.SLIPWAY_REGISTRIES_ALLOW = ["docker.io", "*.example.org", "localhost", "10.0.0.7", "[::1]"]
+    with pytest.raises(error):
+        pull_image(actor, project, name, **options)
+    assert not Job.objects.exists()
+    assert road.take() == []
+
+
+def test_the_administrator_lets_a_private_registry_in(
+    project: Project, actor: Actor, road: RecordingRoad, settings: Any
+) -> None:
+    settings.SLIPWAY_REGISTRIES_PRIVATE = ["127.0.0.1:5999"]
+    settings.SLIPWAY_REGISTRIES_PLAIN_HTTP = ["127.0.0.1"]
+    settings.SLIPWAY_REGISTRY_MIRRORS = {"127.0.0.1:5999": ("http://mirror",)}
+    pull_image(actor, project, "127.0.0.1:5999/web")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    access = command.access
+    assert (access.allow_private, access.plain_http, access.mirrors) == (True, True, ("http://mirror",))
+    with pytest.raises(RegistryNotAllowed):
+        pull_image(actor, project, "127.0.0.1:6000/web")
+
+
+def test_a_full_project_pulls_nothing(project: Project, actor: Actor) -> None:
+    QuotaLimit.objects.create(project=project, resource=Resource.DISK, amount=0)
+    with pytest.raises(QuotaExceeded):
+        pull_image(actor, project, "busybox")
+
+
+def test_viewers_pull_and_push_nothing_and_strangers_see_nothing(project: Project) -> None:
+    image, viewer = make_image(project), make_actor(project.team, Role.VIEWER)
+    for act in (
+        lambda who: pull_image(who, project, "busybox"),
+        lambda who: push_image(who, project, image, "example.org/a/b:1"),
+        lambda who: tagging.tag_image(who, project, image, "b:1"),
+        lambda who: tagging.untag_image(who, project, "busybox"),
+    ):
+        with pytest.raises(NotAllowed):
+            act(viewer)
+        with pytest.raises(NotFound):
+            act(make_actor(make_project().team))
+
+
+# --------------------------------------------------------------------------- accounts
+
+
+def test_a_secret_is_put_in_when_the_command_is_sent_and_kept_nowhere_else(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    credentials.set_credential(actor, project, "https://index.docker.io/v1/", "ada", SECRET)
+    job = pull_image(actor, project, "busybox")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert (command.access.username, command.access.password) == ("ada", SECRET)
+    assert SECRET not in job.command
+    assert SECRET not in RegistryCredential.objects.get().sealed_secret
+    assert SECRET not in repr(list(Entry.objects.values()))
+    Job.objects.update(resend_at=timezone.now())
+    assert resend_jobs(timezone.now()) == 1
+    [again] = road.take()
+    assert again == command
+
+
+def test_an_account_that_was_taken_away_is_used_no_more(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    credentials.set_credential(actor, project, "docker.io", "ada", SECRET)
+    job = pull_image(actor, project, "busybox")
+    credentials.remove_credential(actor, project, "docker.io")
+    command = jobs.command_of(Job.objects.get(pk=job.pk))
+    assert isinstance(command, PullImage)
+    assert (command.access.username, command.access.password) == (None, None)
+
+
+def test_a_retry_carries_the_secret_too(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    credentials.set_credential(actor, project, "docker.io", "ada", SECRET)
+    job = pull_image(actor, project, "busybox")
+    Job.objects.update(state=JobState.FAILED)
+    road.take()
+    made = jobs.retry(actor, job)
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert (command.job, command.access.password) == (made.hex, SECRET)
+
+
+def test_maintainers_set_accounts_and_developers_use_them(project: Project) -> None:
+    developer, viewer = (make_actor(project.team, role) for role in (Role.DEVELOPER, Role.VIEWER))
+    maintainer = make_actor(project.team, Role.MAINTAINER)
+    with pytest.raises(NotAllowed):
+        credentials.set_credential(developer, project, "example.org", "ada", SECRET)
+    _, created = credentials.set_credential(maintainer, project, "example.org", "ada", SECRET)
+    assert created
+    _, created = credentials.set_credential(maintainer, project, "example.org", "bob", SECRET)
+    assert not created
+    assert [each.username for each in credentials.list_credentials(developer, project)] == ["bob"]
+    with pytest.raises(NotAllowed):
+        credentials.list_credentials(viewer, project)
+    with pytest.raises(NotAllowed):
+        credentials.remove_credential(developer, project, "example.org")
+    with pytest.raises(NotFound):
+        credentials.get_credential(maintainer, project, "other.example.org")
+
+
+@pytest.mark.parametrize(
+    ("host", "username", "secret"),
+    [
+        ("web", "ada", "x"),
+        ("", "ada", "x"),
+        ("exa mple.org", "ada", "x"),
+        ("localhost:8000", "ada", "x"),
+        ("example.org", "a:b", "x"),
+        ("example.org", "", "x"),
+        ("example.org", "ada", ""),
+        ("example.org", "ada", "two\nlines"),
+    ],
+)
+def test_what_is_no_account_is_refused(
+    project: Project, actor: Actor, host: str, username: str, secret: str
+) -> None:
+    with pytest.raises(InvalidRequest):
+        credentials.set_credential(actor, project, host, username, secret)
+
+
+@pytest.mark.parametrize(
+    ("typed", "host"),
+    [
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+        ("example.org:5000/team/web", "example.org:5000"),
+        ("http://localhost:9", "localhost:9"),
+    ],
+)
+def test_hosts_are_read_as_people_type_them(typed: str, host: str) -> None:
+    assert credentials.parse_host(typed) == host
+
+
+# --------------------------------------------------------------------------- pushes
+
+
+def test_a_push_is_a_job_and_a_command(project: Project, actor: Actor, road: RecordingRoad) -> None:
+    image = make_image(project)
+    credentials.set_credential(actor, project, "example.org", "ada", SECRET)
+    job = push_image(actor, project, image, "example.org/team/web:2", compression="zstd")
+    [command] = road.take()
+    assert isinstance(command, PushImage)
+    assert (command.job, command.scope, command.image_id) == (job.hex, project.hex, image.image_id)
+    assert (command.reference, command.compression) == ("example.org/team/web:2", "zstd")
+    assert (command.access.password, job.subject) == (SECRET, "example.org/team/web:2")
+    assert SECRET not in job.command
+
+
+def test_nothing_is_pushed_to_a_digest_or_under_a_withdrawn_image(project: Project, actor: Actor) -> None:
+    image = make_image(project)
+    with pytest.raises(InvalidReference):
+        push_image(actor, project, image, f"example.org/a/b@{digest('x')}")
+    Image.objects.update(withdrawn=True)
+    with pytest.raises(NoSuchImage):
+        push_image(actor, project, image, "example.org/a/b:1")
+
+
+# --------------------------------------------------------------------------- names
+
+
+def test_a_name_is_given_moved_and_taken_away(project: Project, actor: Actor) -> None:
+    first, second = make_image(project), make_image(project, "web:1")
+    tagging.tag_image(actor, project, first, "shop")
+    tagging.tag_image(actor, project, second, "docker.io/library/shop:latest")
+    assert queries.resolve(actor, project, "shop") == second
+    assert tagging.untag_image(actor, project, "shop") == second
+    with pytest.raises(NoSuchImage):
+        tagging.untag_image(actor, project, "shop")
+    with pytest.raises(NoSuchImage, match="has no name"):
+        tagging.untag_image(actor, project, "web:1", first)
+    tagging.untag_image(actor, project, "web:1", second)
+    assert list(queries.list_images(actor, project, dangling=True)) == [second]
+    assert list(queries.list_images(actor, project, dangling=False)) == [first]
+    assert queries.resolve(actor, project, second.image_id) == second
+    actions = list(Entry.objects.order_by("seq").values_list("action", flat=True))
+    assert actions == ["image.tag", "image.tag", "image.untag", "image.untag"]
+
+
+def test_images_of_others_get_no_name_here(project: Project, actor: Actor) -> None:
+    library = make_library()
+    theirs = make_image(library)
+    with pytest.raises(NoSuchImage, match="library"):
+        tagging.tag_image(actor, project, theirs, "mine:1")
+    with pytest.raises(InvalidReference):
+        tagging.tag_image(actor, project, make_image(project), f"a@{digest('x')}")
+    assert not Reference.objects.filter(name="mine").exists()
+
+
+def test_a_list_is_filtered_by_name(project: Project, actor: Actor) -> None:
+    web = make_image(project, "team/web:1")
+    make_image(project, "busybox:1")
+    assert list(queries.list_images(actor, project, name="team/web")) == [web]
+
+
+# --------------------------------------------------------------------------- removal
+
+
+def test_what_stands_in_the_way_of_a_removal_is_told(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    image = make_image(project)
+    make_container(project, name="web", image=image)
+    job = push_image(actor, project, image, "example.org/a/b:1")
+    with pytest.raises(ImageInUse) as caught:
+        services.remove_image(actor, image)
+    facts = {"containers": 1, "pushes": 1, "used_by": "container web, push example.org/a/b:1"}
+    assert caught.value.facts == facts
+    Job.objects.filter(pk=job.pk).update(state=JobState.FAILED)
+    with pytest.raises(ImageInUse) as caught:
+        services.remove_image(actor, image)
+    assert "pushes" not in caught.value.facts
+
+
+# --------------------------------------------------------------------------- disk
+
+
+def test_a_layer_takes_its_place_once_however_many_images_hold_it(project: Project, actor: Actor) -> None:
+    make_image(make_library(), "base:1", layers=("a",))
+    make_image(make_project(), "strange:1", layers=("c",))
+    used = make_image(project, "one:1", layers=("a", "b"))
+    spare = make_image(project, "two:1", layers=("a", "b", "c"))
+    make_container(project, image=used)
+    use = sizes.disk_use(actor, project)
+    assert (use.images, use.size, use.disk, use.library) == (2, 500, 300, 100)
+    assert (use.unused_images, use.reclaimable) == (1, 100)
+    sizes.measure([used, spare])
+    assert (used.shared_size, used.unique_size) == (200, 0)
+    assert (spare.shared_size, spare.unique_size) == (200, 100)
+    assert queries.count_containers([used, spare]) == {used.pk: 1}
