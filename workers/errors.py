@@ -88,6 +88,28 @@ class InvalidSpec(UserError):
     code = "SPEC_INVALID"
 
 
+class InvalidDockerfile(UserError):
+    """A Dockerfile that says what cannot be; see ``workers.engine.dockerfile.errors`` for its facts."""
+
+    code = "DOCKERFILE_INVALID"
+
+
+class DockerfileTooLarge(InvalidDockerfile):
+    """More text, instructions or expanded text than a Dockerfile may have."""
+
+    code = "DOCKERFILE_TOO_LARGE"
+
+
+class NoSuchStage(InvalidDockerfile):
+    code = "STAGE_UNKNOWN"
+
+
+class StageCycle(InvalidDockerfile):
+    """Stages that need one another."""
+
+    code = "STAGE_CYCLE"
+
+
 class CommandNotFound(UserError):
     """Exit code 127, as a shell says it."""
 

@@ -236,7 +236,6 @@ class PathSource:
     pivot: str = "/"
     """With ``CopyStep.parents``: names below this directory are kept at the destination; ``path``
     begins with it."""
-    trailing_slash: bool = False
 
 
 @dataclass(frozen=True)
@@ -331,7 +330,7 @@ def _mount_key(mount: Mount) -> list[Any]:
 def _source_key(source: CopySource) -> list[Any]:
     match source:
         case PathSource():
-            return ["path", source.path, source.pivot, source.trailing_slash]
+            return ["path", source.path, source.pivot]
         case UrlSource():
             return ["url", source.url, source.filename, source.checksum]
         case GitSource():
