@@ -42,6 +42,10 @@ class FakeAgent:
         self.uploads: dict[str, int] = {}
         self.dropped: list[str] = []
         self.followers = 0
+        self.archives: dict[str, list[bytes]] = {}
+        """Image id to the pieces of its archive."""
+        self.saved: list[tuple[str, str, str, list[str]]] = []
+        self.cut_archive = False
         self.refuse: tuple[int, str] | None = None
         """Status and code of the answer to everything."""
         self.cut_after: int | None = None
@@ -61,6 +65,7 @@ class FakeAgent:
                 web.post("/v1/containers/{id}/kill", self._kill),
                 web.put("/v1/uploads", self._upload),
                 web.delete("/v1/uploads/{digest}", self._drop),
+                web.get("/v1/images/{scope}/{image}/archive", self._archive),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -95,6 +100,21 @@ class FakeAgent:
     async def _drop(self, request: web.Request) -> web.Response:
         self.dropped.append(request.match_info["digest"])
         return web.Response(status=204)
+
+    async def _archive(self, request: web.Request) -> web.StreamResponse:
+        scope, image = request.match_info["scope"], request.match_info["image"]
+        self.saved.append((scope, image, request.query["format"], request.query.getall("name", [])))
+        if image not in self.archives:
+            body = {"code": "IMAGE_UNKNOWN", "message": "No such image.", "facts": {}}
+            return web.json_response(body, status=404)
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+        await answer.prepare(request)
+        for piece in self.archives[image]:
+            await answer.write(piece)
+        if self.cut_archive:
+            raise ConnectionResetError("cut")
+        await answer.write_eof()
+        return answer
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         log = self.logs.get(request.match_info["id"])

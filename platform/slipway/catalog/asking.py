@@ -6,6 +6,7 @@ redirect is followed, and answers are cut off at a size.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -37,8 +38,10 @@ class Account:
     secret: str
 
     @property
-    def basic(self) -> aiohttp.BasicAuth:
-        return aiohttp.BasicAuth(self.username, self.secret, encoding="utf-8")
+    def basic(self) -> dict[str, str]:
+        """The header that says so."""
+        pair = f"{self.username}:{self.secret}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
 class GuardedResolver(AbstractResolver):
@@ -122,11 +125,11 @@ class Registry:
         session: aiohttp.ClientSession,
         url: str,
         query: Mapping[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         self._require_public(url)
         try:
-            async with session.get(url, params=query, auth=auth, allow_redirects=False) as answer:
+            async with session.get(url, params=query, headers=headers, allow_redirects=False) as answer:
                 return answer.status, answer.headers, await self._read(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             told = str(error) or "it is silent"
@@ -156,7 +159,7 @@ class Registry:
         given = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
         basic = self._account.basic if self._account else None
         if scheme.lower() == "basic":
-            status, _, _ = await self._get(session, f"{self.base}/v2/", auth=basic)
+            status, _, _ = await self._get(session, f"{self.base}/v2/", headers=basic)
         elif scheme.lower() == "bearer" and "realm" in given:
             if self.base.startswith("https:") and not given["realm"].startswith("https:"):
                 raise Refused(f"{self._host} wants the secret sent unencrypted, to {given['realm'][:200]}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from asgiref.sync import sync_to_async
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -86,6 +84,8 @@ class CredentialDetail(OfProject):
 
 
 class CredentialTest(AsyncApiView):
+    registry = Registry
+
     @extend_schema(
         operation_id="test_registry_credential",
         request=None,
@@ -96,7 +96,7 @@ class CredentialTest(AsyncApiView):
     async def post(self, request: Request, **path: str) -> Response:
         self.body(StrictSerializer)
         found = await sync_to_async(self._find)()
-        tested = await run_test(self.actor, found)
+        tested = await run_test(self.actor, found, self.registry)
         return Response(CredentialOut(tested).data)
 
     def _find(self) -> RegistryCredential:
@@ -104,12 +104,14 @@ class CredentialTest(AsyncApiView):
         return credentials.get_credential(self.actor, project, self.kwargs["host"])
 
 
-async def run_test(actor: Actor, credential: RegistryCredential, kind: Any = Registry) -> RegistryCredential:
+async def run_test(
+    actor: Actor, credential: RegistryCredential, registry: type[Registry] = Registry
+) -> RegistryCredential:
     """Ask, and note what was said. Raise ``Unreadable``."""
     account = Account(credential.username, sealing.unseal(credential.sealed_secret))
     error = ""
     try:
-        await kind(credential.host, Registries.of_settings(), account).sign_in()
+        await registry(credential.host, Registries.of_settings(), account).sign_in()
     except Refused as refusal:
         error = f"{refusal}."
     return await sync_to_async(credentials.note_test)(actor, credential, error)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import structlog
+
 from slipway.catalog.models import Image
 from slipway.catalog.services import parse_name
 from slipway.nodes import agent
 from slipway.nodes.models import Node
+from workers.errors import SlipwayError
+
+log = structlog.get_logger(__name__)
 
 FORMATS = ("docker", "oci")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -54,7 +60,13 @@ async def open_saving(saving: Saving, source: Source | None = None) -> AsyncIter
 
 
 async def _with(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What breaks off breaks the answer off, too: the client must not take it for the whole."""
     async with aclosing(pieces):  # type: ignore[type-var]  # an async generator in fact
         yield first
-        async for piece in pieces:
-            yield piece
+        try:
+            async for piece in pieces:
+                yield piece
+        except SlipwayError as error:
+            log.warning("archive_broken_off", error=error.message)
+            # As when the client leaves: Django closes all it holds, the server cuts the connection.
+            raise asyncio.CancelledError from error

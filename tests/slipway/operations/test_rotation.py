@@ -12,12 +12,13 @@ from django.core import signing
 from django.core.management import CommandError, call_command
 
 from slipway import dispatch, keys
+from slipway.catalog.models import RegistryCredential
 from slipway.nodes.models import Node
 from slipway.operations import rotation
 from slipway.operations.errors import CannotRotate
 from slipway.operations.owners import as_owner_of
 from tests.environment import scratch
-from tests.factories import make_node
+from tests.factories import make_node, make_project
 from workers import sealing
 
 pytestmark = [
@@ -94,7 +95,9 @@ def test_former_secrets_do_not_pile_up(settings: Any) -> None:
         rotation.rotate_django_secret()
 
 
-def test_second_factors_are_sealed_anew_before_a_secret_is_forgotten(settings: Any) -> None:
+def test_second_factors_and_registry_accounts_are_sealed_anew_before_a_secret_is_forgotten(
+    settings: Any,
+) -> None:
     from allauth.mfa.models import Authenticator
 
     from slipway.accounts import sealing as people
@@ -105,13 +108,18 @@ def test_second_factors_are_sealed_anew_before_a_secret_is_forgotten(settings: A
     row = Authenticator.objects.create(
         user=make_user(), type=Authenticator.Type.TOTP, data={"secret": people.seal("JBSWY3DP"), "n": 1}
     )
+    account = RegistryCredential.objects.create(
+        project=make_project(), host="example.org", username="ada", sealed_secret=people.seal("s3cret")
+    )
     rotation.rotate_django_secret()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = file.read_text().strip()
-    assert rotation.retire_django_secrets() == 1
+    assert rotation.retire_django_secrets() == 2
     settings.SECRET_KEY_FALLBACKS = []
     row.refresh_from_db()
+    account.refresh_from_db()
     assert people.unseal(row.data["secret"]) == "JBSWY3DP"
+    assert people.unseal(account.sealed_secret) == "s3cret"
 
 
 def test_nodes_elsewhere_must_be_told_first() -> None:
