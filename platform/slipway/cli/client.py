@@ -42,9 +42,20 @@ class Client:
     def get(self, path: str, query: Query | None = None, *, timeout: float | None = None) -> Any:
         return self._call("GET", path, query, timeout=timeout)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str = "") -> Any:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
+        timeout: float | None = None,
+    ) -> Any:
         """``key`` lets the server tell a repeated request from a second one."""
-        return self._call("POST", path, body=body or {}, headers={"Idempotency-Key": key} if key else {})
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._call("POST", path, body=body or {}, headers=headers, timeout=timeout)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call("PUT", path, body=body)
 
     def delete(self, path: str, query: Query | None = None) -> Any:
         return self._call("DELETE", path, query)

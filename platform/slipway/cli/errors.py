@@ -26,7 +26,7 @@ _HINTS = {
     "TOKEN_REVOKED": "Make a new token in the console and sign in with `slipway login URL`.",
     "CONTAINER_UNKNOWN": "`slipway ps -a` lists the containers.",
     "CONTAINER_RUNNING": "Stop it first, or remove it with `slipway rm -f`.",
-    "IMAGE_UNKNOWN": "`slipway images` lists what is there; `slipway import` brings one.",
+    "IMAGE_UNKNOWN": "`slipway images` lists what is there; `slipway pull` fetches one.",
     "NODE_UNREACHABLE": "`slipway doctor` tells more.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from slipway.cli.client import Client
@@ -16,22 +17,34 @@ ATTEMPTS = 60
 
 def follow(client: Client, path: str, *, quiet: bool) -> dict[str, Any]:
     """The job once it has ended; a server away for a moment is waited for."""
-    looks = failures = 0
     with bar("Waiting", quiet=quiet) as shown:
-        while True:
-            try:
-                job: dict[str, Any] = client.get(path)
-                failures = 0
-            except Unreachable:
-                failures += 1
-                if failures > ATTEMPTS:
-                    raise
-            else:
-                if job["state"] in ENDED:
-                    return job
-                shown.show(describe(job), job["done"], job["total"])
-            time.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
-            looks += 1
+        return _poll(client, path, lambda job: shown.show(describe(job), job["done"], job["total"]))
+
+
+def _poll(client: Client, path: str, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    looks = failures = 0
+    while True:
+        try:
+            job: dict[str, Any] = client.get(path)
+            failures = 0
+        except Unreachable:
+            failures += 1
+            if failures > ATTEMPTS:
+                raise
+        else:
+            if job["state"] in ENDED:
+                return job
+            show(job)
+        time.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
+        looks += 1
+
+
+def follow_layers(client: Client, path: str, *, quiet: bool) -> dict[str, Any]:
+    """As ``follow``, with a bar per layer."""
+    from slipway.cli.layers import layer_bars
+
+    with layer_bars(quiet=quiet) as shown:
+        return _poll(client, path, lambda job: shown.show(describe(job), job.get("layers") or ()))
 
 
 def describe(job: dict[str, Any]) -> str:

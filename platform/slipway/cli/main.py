@@ -10,7 +10,17 @@ import typer
 from typer.main import get_command
 
 from slipway.cli import VERSION, output
-from slipway.cli.commands import accounts, containers, doctor, images, jobs, run, signing_in
+from slipway.cli.commands import (
+    accounts,
+    containers,
+    doctor,
+    images,
+    jobs,
+    registry,
+    run,
+    signing_in,
+    transfer,
+)
 from slipway.cli.errors import CliError, Exit
 from slipway.cli.parameters import lighten
 from slipway.cli.session import JsonOption, ProjectOption, Session, complete_contexts, session_of
@@ -52,7 +62,7 @@ def _application(
     session.context = context or ""
 
 
-for _module in (signing_in, accounts, run, containers, images, jobs, doctor):
+for _module in (signing_in, accounts, run, containers, images, transfer, registry, jobs, doctor):
     _module.add_to(app)
 
 

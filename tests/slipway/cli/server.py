@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Asked:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+    def lies_at(self, pattern: re.Pattern[str]) -> bool:
+        """As it was sent, or as a server understands it."""
+        return any(pattern.fullmatch(path) for path in (self.path, unquote(self.path)))
 
 
 Answer = Callable[[Asked, BaseHTTPRequestHandler], Any]
@@ -52,7 +56,7 @@ class Server:
 
     def asked(self, method: str, path: str) -> list[Asked]:
         pattern = re.compile(f"/api/v1{path}")
-        return [each for each in self.seen if each.method == method and pattern.fullmatch(each.path)]
+        return [each for each in self.seen if each.method == method and each.lies_at(pattern)]
 
     def page(self, path: str, *items: dict[str, Any]) -> None:
         self.on("GET", path, {"items": list(items), "next": None})
@@ -71,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, parts.path, query, self._body(headers), headers)
         self.told.seen.append(asked)
         for method, pattern, answer, status in self.told.routes:
-            if method == asked.method and pattern.fullmatch(asked.path):
+            if method == asked.method and asked.lies_at(pattern):
                 found = answer(asked, self) if callable(answer) else answer
                 if found is not None:
                     send(self, found, status)
@@ -79,6 +83,9 @@ class Handler(BaseHTTPRequestHandler):
         send(self, {"code": "NOT_FOUND", "detail": f"There is nothing at {asked.path}."}, 404)
 
     def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
         self.do_GET()
 
     def do_DELETE(self) -> None:

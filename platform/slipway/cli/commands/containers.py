@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from slipway.cli import output
-from slipway.cli.errors import CliError
+from slipway.cli.errors import CliError, Problem
 from slipway.cli.session import (
     FollowOption,
     JsonOption,
@@ -75,9 +75,21 @@ def _status(container: dict[str, Any]) -> str:
 def inspect(
     ctx: typer.Context, name: Name, project: ProjectOption = None, as_json: JsonOption = False
 ) -> None:
-    """Everything about a container, as JSON."""
+    """Everything about a container, or else an image, as JSON."""
     session = session_of(ctx).heed(project=project, json=as_json)
-    output.print_json(session.client.get(session.below("containers", name)))
+    output.print_json(_found(session, name))
+
+
+def _found(session: Session, name: str) -> Any:
+    try:
+        return session.client.get(session.below("containers", name))
+    except Problem as error:
+        if error.code != "CONTAINER_UNKNOWN":
+            raise
+        try:
+            return session.client.get(session.below("images", name))
+        except Problem:
+            raise error from None
 
 
 def logs(

@@ -34,7 +34,7 @@ def images(ctx: typer.Context, project: ProjectOption = None, as_json: JsonOptio
         for name in each["references"] or [None]
     ]
     output.print_table(
-        ("IMAGE", "ID", "SIZE", "PROJECT", "FOR"), rows, empty="No images; `slipway import` brings one."
+        ("IMAGE", "ID", "SIZE", "PROJECT", "FOR"), rows, empty="No images; `slipway pull` fetches one."
     )
 
 
