@@ -76,6 +76,8 @@ class PlanRequest:
     hostname: str = ""
     source_date_epoch: int | None = None
     """Beside it, a build argument SOURCE_DATE_EPOCH counts."""
+    checks: bool = True
+    """False: no findings, and ``# check=error=true`` fails nothing."""
 
 
 # --------------------------------------------------------------------------- the whole

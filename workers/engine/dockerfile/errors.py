@@ -6,11 +6,13 @@ Code that reads one instruction raises ``Mistake``; whoever knows the place make
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from workers.engine.dockerfile.locations import Location
 from workers.errors import InvalidDockerfile
 
 _LONGEST_GUESS = 60
+_MOST_COMPARED = 200
 
 
 class Mistake(ValueError):
@@ -61,7 +63,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return ""
     allowed = max(1, len(word) // 3) if len(word) > 1 else 0
     best, fewest = "", allowed + 1
-    for each in known:
+    for each in islice(known, _MOST_COMPARED):
         if abs(len(each) - len(word)) < fewest and 0 < (edits := _edits(word.lower(), each.lower())) < fewest:
             best, fewest = each, edits
         elif each.lower() == word.lower() and each != word:

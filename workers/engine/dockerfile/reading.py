@@ -183,6 +183,9 @@ def _copy(node: Node, flags: Flags) -> typed.Instruction:
     if not node.json and _heredoc(words[-1]):
         raise Mistake(f"the destination of {node.name} cannot be a heredoc", words[-1])
     texts, switches = flags.texts, flags.switches
+    if "$" in texts.get("from", ""):
+        message = "variables are not expanded in --from; name a stage: FROM …$VAR… AS name"
+        raise Mistake(message, texts["from"])
     return typed.Copy(
         *_base(node),
         tuple(paths),
