@@ -25,15 +25,21 @@ def _build() -> tuple[Any, Any]:
     from channels.security.websocket import AllowedHostsOriginValidator
 
     from slipway.addresses import PlainAddresses
+    from slipway.blobs.opening import blob_store
     from slipway.bodies import StreamedBodies
     from slipway.console.routing import websocket_urlpatterns
+    from slipway.registry.application import Registry
+    from slipway.registry.desk import Desk
+    from slipway.registry.pulls import PullCounter
     from slipway.staticfiles import StaticFiles
     from slipway.threads import Handler
 
     handler = Handler()
     # Only pages of ours may open the socket: browsers send cookies along from anywhere.
     socket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
-    http = StaticFiles(PlainAddresses(StreamedBodies(handler, UPLOADS)))
+    run = handler.lanes.run
+    pages = StaticFiles(PlainAddresses(StreamedBodies(handler, UPLOADS)))
+    http = Registry(pages, Desk(run, blob_store(), PullCounter(run)))
     return ProtocolTypeRouter({"http": http, "websocket": socket}), handler
 
 

@@ -22,6 +22,8 @@ from slipway.containers.models import Container
 from slipway.containers.services import remove as remove_container
 from slipway.jobs.models import ACTIVE, Job
 from slipway.projects.models import Project
+from slipway.repositories.models import Repository
+from slipway.repositories.services import drop_repositories
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Losses:
     past_containers: int
     """Removed ones, whose logs and history can still be read."""
     tokens: int
+    repositories: int
 
     @property
     def stands_in_the_way(self) -> bool:
@@ -54,6 +57,7 @@ def list_losses(actor: Actor, project: Project) -> Losses:
         image_bytes=images.aggregate(bytes=Sum("size"))["bytes"] or 0,
         past_containers=containers.count() - alive,
         tokens=Token.objects.filter(project=project, revoked_at=None).count(),
+        repositories=Repository.objects.filter(project=project).count(),
     )
 
 
@@ -88,6 +92,7 @@ def delete_project(actor: Actor, project: Project, confirm: str) -> None:
                 **asdict(losses),
             )
         record(actor, "project.delete", project, **asdict(losses))
+        drop_repositories(project)
         RetiredProject.objects.create(index=project.index, path=project.path)
         project.delete()
 

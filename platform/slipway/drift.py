@@ -17,6 +17,8 @@ from slipway.jobs.models import ACTIVE, Job
 from slipway.jobs.scheduling import HOLDER as JOB
 from slipway.projects import ledger
 from slipway.projects.models import Project, Reservation, Resource
+from slipway.repositories import accounting
+from slipway.repositories.models import Upload
 
 log = structlog.get_logger(__name__)
 
@@ -78,4 +80,8 @@ def _wanted(project: UUID) -> dict[Holder, dict[str, int]]:
             for name, amount in job.claims.items()
             if amount and (job.admitted_at is not None or name != Resource.BUILDS)
         }
+    if content := accounting.content_of(project):
+        wanted[accounting.CONTENT, project.hex] = {Resource.REGISTRY.value: content}
+    for upload in Upload.objects.filter(repository__project=project, reserved__gt=0):
+        wanted[accounting.UPLOAD, upload.hex] = {Resource.REGISTRY.value: upload.reserved}
     return wanted

@@ -10,6 +10,7 @@ from pathlib import Path
 from csp.constants import NONCE, NONE, SELF
 
 from slipway import environment
+from slipway.blobs.places import parse_place
 from slipway.logformat import logging_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,6 +53,10 @@ SLIPWAY_REGISTRY_MIRRORS = environment.mirrors("SLIPWAY_REGISTRY_MIRRORS")
 SLIPWAY_UPSTREAM_FRESH_SECONDS = environment.integer(
     "SLIPWAY_UPSTREAM_FRESH_SECONDS", 3600, low=0, high=30 * 86_400
 )
+SLIPWAY_BLOBS = parse_place(
+    "SLIPWAY_BLOBS", environment.text("SLIPWAY_BLOBS", f"dir:{SLIPWAY_PLATFORM_DATA}/blobs")
+)
+"""Where the registry keeps its bytes."""
 SLIPWAY_ROAD = "slipway.dispatch.CeleryRoad"
 """How commands travel to nodes; tests put a recorder here."""
 
@@ -67,6 +72,7 @@ INSTALLED_APPS = [
     "slipway.projects",
     "slipway.nodes",
     "slipway.jobs",
+    "slipway.repositories",
     "slipway.catalog",
     "slipway.containers",
     "slipway.console",

@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from slipway import dispatch
+from slipway.blobs.opening import blob_store
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.drift import reconcile
@@ -29,6 +30,7 @@ from slipway.jobs.scheduling import RESEND_AFTER as RESEND_JOB_AFTER
 from slipway.jobs.scheduling import schedule
 from slipway.nodes.models import Node
 from slipway.projects.models import Project
+from slipway.repositories import collection
 from workers import crash
 from workers.errors import SlipwayError
 from workers.messages import CancelJob, DropLogs
@@ -36,6 +38,7 @@ from workers.messages import CancelJob, DropLogs
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5.0
+REGISTRY_SECONDS = 15.0
 SESSIONS_SECONDS = 3600.0
 LOGS_SECONDS = 60.0
 RECONCILE_SECONDS = 6 * 3600.0
@@ -177,6 +180,18 @@ def shift_deadlines(jump: timedelta) -> int:
     return sum(rows.update(resend_at=F("resend_at") + jump) for rows in (wishes, waiting))
 
 
+def sweep_registry(now: datetime) -> int:
+    """Free what the registry holds for nobody. How many bytes of blobs."""
+    store = blob_store()
+    collection.expire_uploads(store, now)
+    collection.release_links(now)
+    return collection.sweep_blobs(store)
+
+
+def find_strays(now: datetime) -> int:
+    return collection.find_strays(blob_store(), now)
+
+
 def clear_sessions(now: datetime) -> int:
     return Session.objects.filter(expire_date__lt=now).delete()[0]
 
@@ -227,7 +242,9 @@ class Schedule:
             _Task(SWEEP_SECONDS, expire_jobs),
             _Task(SWEEP_SECONDS, admit_jobs),
             _Task(LOGS_SECONDS, drop_logs),
+            _Task(REGISTRY_SECONDS, sweep_registry),
             _Task(RECONCILE_SECONDS, reconcile),
+            _Task(RECONCILE_SECONDS, find_strays),
             _Task(SESSIONS_SECONDS, clear_sessions),
             _Task(SESSIONS_SECONDS, forget_old),
         ]

@@ -54,6 +54,7 @@ class LossesOut(serializers.Serializer):
     image_bytes = serializers.IntegerField()
     past_containers = serializers.IntegerField(help_text="Removed ones, whose logs can still be read.")
     tokens = serializers.IntegerField()
+    repositories = serializers.IntegerField(help_text="With all images pushed to them.")
 
 
 class ProjectsQuery(PageQuery):

@@ -1,0 +1,177 @@
+"""The ASGI application of ``/v2/`` and ``/auth/token``, in front of Django: no middleware touches its bytes.
+
+It translates: what may be done, and what follows from it, ``repositories`` decides.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+from slipway import metrics
+from slipway.audit import circumstances
+from slipway.bodies import ClientGone
+from slipway.registry import blobs, listings, manifests, signing_in, uploads
+from slipway.registry.answers import Answer, document
+from slipway.registry.callers import identify
+from slipway.registry.calls import Call
+from slipway.registry.desk import Desk
+from slipway.registry.faults import SignInFirst, Unsupported, answer_to
+from slipway.repositories.errors import NoSuchRepository
+from workers.errors import SlipwayError
+
+log = structlog.get_logger(__name__)
+
+Operation = Callable[[Call, Desk], Awaitable[Answer]]
+PIECE = 1 << 20
+LINGER_BYTES = 64 << 20
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+async def base(call: Call, desk: Desk) -> Answer:
+    """GET /v2/: whether this is a registry, and whether the caller is signed in."""
+    access = await desk.run(lambda: identify(call))
+    if access.is_anonymous and not call.header(b"authorization"):
+        raise SignInFirst
+    return document(200, {})
+
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("base", "GET"): base,
+    ("base", "HEAD"): base,
+    ("token", "GET"): signing_in.by_header,
+    ("token", "POST"): signing_in.by_form,
+    ("catalog", "GET"): listings.catalog,
+    ("tags", "GET"): listings.tags,
+    ("referrers", "GET"): listings.referrers,
+    ("manifest", "GET"): manifests.show,
+    ("manifest", "HEAD"): manifests.show,
+    ("manifest", "PUT"): manifests.put,
+    ("manifest", "DELETE"): manifests.delete,
+    ("blob", "GET"): blobs.show,
+    ("blob", "HEAD"): blobs.show,
+    ("blob", "DELETE"): blobs.delete,
+    ("upload-start", "POST"): uploads.begin,
+    ("upload", "GET"): uploads.status,
+    ("upload", "PATCH"): uploads.append,
+    ("upload", "PUT"): uploads.complete,
+    ("upload", "DELETE"): uploads.cancel,
+}
+
+
+class Registry:
+    """``application`` answers everything that is not the registry's."""
+
+    def __init__(self, application: ASGI3Application, desk: Desk) -> None:
+        self.application = application
+        self.desk = desk
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        path: str = scope.get("path", "")  # type: ignore[assignment]  # there is none in lifespan's scope
+        if path != "/auth/token" and path != "/v2" and not path.startswith("/v2/"):
+            await self.application(scope, receive, send)
+            return
+        call = Call.parse(scope, receive, send)
+        given = call.header(b"x-request-id")
+        request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        began = time.perf_counter()
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            circumstances.during(request_id, call.header(b"user-agent")),
+        ):
+            answer = await self._answer(call)
+            answer.headers["X-Request-Id"] = request_id
+            await self._note(call, answer, time.perf_counter() - began)
+            await _send(call, answer, self.desk)
+
+    async def _answer(self, call: Call) -> Answer:
+        operation = OPERATIONS.get((call.route, call.method))
+        try:
+            if not call.base:
+                raise Unsupported("This host name is not served here (SLIPWAY_HOSTS).")
+            if not call.route or "\0" in call.path:
+                raise NoSuchRepository(call.path)
+            if operation is None:
+                raise Unsupported(f"{call.method[:20]} is not done here.")
+            return await operation(call, self.desk)
+        except Exception as error:  # noqa: BLE001  # every failure is answered in the specification's words
+            return answer_to(error, call, anonymous=await self._is_anonymous(call, error))
+
+    async def _is_anonymous(self, call: Call, error: Exception) -> bool:
+        """Asked only where the answer depends on it."""
+        if not isinstance(error, NoSuchRepository):
+            return False
+        try:
+            return (await self.desk.run(lambda: identify(call))).is_anonymous
+        except SlipwayError:
+            return True
+
+    async def _note(self, call: Call, answer: Answer, seconds: float) -> None:
+        route = f"registry:{call.route or 'unmatched'}"
+        known = call.method if call.method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"
+        metrics.REQUESTS.labels(known, route, str(answer.status)).observe(seconds)
+        log.info(
+            "request",
+            method=call.method,
+            path=call.path,
+            status=answer.status,
+            seconds=round(seconds, 4),
+        )
+
+
+async def _send(call: Call, answer: Answer, desk: Desk) -> None:
+    send: Any = call.send
+    try:
+        await send(answer.start())
+        if answer.reader is not None:
+            await _send_blob(call, answer, desk)
+            return
+        body = b"" if call.method == "HEAD" else answer.body
+        if answer.leaves_body:
+            # Who is still sending would not read an answer on a connection that was reset.
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _linger(call)
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+    finally:
+        if answer.reader is not None:
+            answer.reader.close()
+        if answer.after is not None:
+            answer.after()
+
+
+async def _send_blob(call: Call, answer: Answer, desk: Desk) -> None:
+    reader = answer.reader
+    assert reader is not None  # noqa: S101  # the caller has looked
+    send: Any = call.send
+    position, end = answer.first, answer.first + answer.length
+    while position < end:
+        data = await desk.work(reader.read, position, min(PIECE, end - position))
+        if not data:
+            raise ClientGone("The blob ended too soon.")
+        position += len(data)
+        await send({"type": "http.response.body", "body": data, "more_body": position < end})
+    if answer.length == 0:
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _linger(call: Call) -> None:
+    """Read on for a while what nobody wants, so that the client gets to the answer."""
+    import asyncio
+
+    seen = 0
+    try:
+        async with asyncio.timeout(2):
+            while seen < LINGER_BYTES:
+                message: Any = await call.receive()
+                seen += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return

@@ -1,0 +1,84 @@
+"""Manifests, by tag or digest."""
+
+from __future__ import annotations
+
+from slipway.registry.answers import Answer
+from slipway.registry.blobs import matches
+from slipway.registry.callers import identify
+from slipway.registry.calls import Call
+from slipway.registry.desk import Desk
+from slipway.registry.intake import pieces
+from slipway.repositories import manifests, queries
+from slipway.repositories.documents import MAX_SIZE
+from slipway.repositories.errors import ManifestTooLarge, NoSuchManifest
+from slipway.repositories.models import Manifest
+from slipway.repositories.names import InvalidTag
+
+
+async def show(call: Call, desk: Desk) -> Answer:
+    manifest = await desk.run(lambda: _look(call))
+    headers = {
+        "Content-Type": manifest.media_type,
+        "Docker-Content-Digest": manifest.digest,
+        "ETag": f'"{manifest.digest}"',
+        "Cache-Control": "no-cache",
+    }
+    if matches(call, manifest.digest):
+        return Answer(304, headers)
+    if call.method == "HEAD":
+        return Answer(200, headers | {"Content-Length": str(manifest.size)})
+    repository = manifest.repository_id
+    return Answer(200, headers, bytes(manifest.content), after=lambda: desk.count_pull(repository))
+
+
+def _look(call: Call) -> Manifest:
+    repository = queries.get_repository(identify(call), call.name)
+    try:
+        return queries.get_manifest(repository, call.argument, content=call.method != "HEAD")
+    except InvalidTag as error:  # of what cannot be a tag there is none
+        raise NoSuchManifest(repository.path, call.argument) from error
+
+
+async def put(call: Call, desk: Desk) -> Answer:
+    content = await _body(call)
+    kind = call.header(b"content-type")
+    manifest = await desk.run(
+        lambda: manifests.put_manifest(identify(call), call.name, call.argument, content, kind)
+    )
+    headers = {
+        "Location": f"/v2/{call.name}/manifests/{manifest.digest}",
+        "Docker-Content-Digest": manifest.digest,
+    }
+    if manifest.subject:
+        headers["OCI-Subject"] = manifest.subject
+    return Answer(201, headers)
+
+
+async def delete(call: Call, desk: Desk) -> Answer:
+    """By digest the manifest, by tag only that."""
+    await desk.run(lambda: _delete(call))
+    return Answer(202)
+
+
+def _delete(call: Call) -> None:
+    access = identify(call)
+    if ":" in call.argument:
+        manifests.delete_manifest(access, call.name, call.argument)
+        return
+    try:
+        manifests.delete_tag(access, call.name, call.argument)
+    except InvalidTag as error:
+        raise NoSuchManifest(call.name, call.argument) from error
+
+
+async def _body(call: Call) -> bytes:
+    """Raise ``ManifestTooLarge`` before more than that is in memory."""
+    too_large = ManifestTooLarge(f"A manifest has at most {MAX_SIZE} bytes.")
+    if (call.length or 0) > MAX_SIZE:
+        raise too_large
+    content = b""
+    async for piece in pieces(call):
+        content += b"".join(piece)
+        if len(content) > MAX_SIZE:
+            raise too_large
+    return content

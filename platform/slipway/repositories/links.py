@@ -1,0 +1,123 @@
+"""Which repository has which blob: linked, held by pushes, and dropped when no manifest needs it any more.
+
+Locks are taken in the order upload, repository, blobs by their ids, project. With a repository's lock held
+nothing in it changes but by the holder; with a blob's lock held nobody links it and no sweep takes it. Only
+the sweep locks a blob's key: so rows may refer to a blob while others lock it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from slipway.blobs.store import BlobStore
+from slipway.projects.models import Project
+from slipway.repositories import accounting
+from slipway.repositories.access import Access, require_write
+from slipway.repositories.errors import NoSuchRepository
+from slipway.repositories.models import Blob, BlobLink, ManifestBlob, Repository
+from slipway.repositories.names import RepositoryPath
+from slipway.repositories.queries import find_repository
+from workers.oci.digest import Digest
+
+HOLD_PUSHED = timedelta(hours=1)
+"""How long a blob that was pushed or mounted waits for its manifest."""
+HOLD_SEEN = timedelta(minutes=10)
+"""Likewise for one that a pushing client was told it need not push."""
+
+
+def ensure_repository(access: Access, path: str) -> Repository:
+    """The repository, made private if it is new; the caller may push to it.
+
+    Raise ``InvalidRepositoryName``, ``NoSuchRepository``, ``NotAllowed``, ``InsufficientGrant``.
+    """
+    found = find_repository(path)
+    if found is not None:
+        require_write(access, path, found.project, there=found)
+        return found
+    parts = RepositoryPath.parse(path)
+    project = Project.objects.select_related("team").filter(team__slug=parts.team, slug=parts.project).first()
+    if project is None:
+        raise NoSuchRepository(path)
+    require_write(access, path, project)
+    try:
+        with transaction.atomic():
+            return Repository.objects.create(project=project, name=parts.name, path=path)
+    except IntegrityError:
+        return Repository.objects.select_related("project__team").get(path=path)  # another push was first
+
+
+def lock(repository: Repository) -> None:
+    Repository.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=repository.pk)
+
+
+def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> Blob:
+    """The row of the blob, locked; its ``key`` is the given one unless those bytes were there before."""
+    for _ in range(3):
+        blob = Blob.objects.select_for_update(no_key=True).filter(digest=str(digest)).first()
+        if blob is not None:
+            if not store.exists(blob.key):  # lost, perhaps with a disk; here they are again
+                Blob.objects.filter(pk=blob.pk).update(key=key, store=store.kind)
+                blob.key = key
+            return blob
+        try:
+            with transaction.atomic():
+                return Blob.objects.create(digest=str(digest), size=size, key=key, store=store.kind)
+        except IntegrityError:
+            continue  # the same bytes came twice at once
+    raise RuntimeError(f"the blob {digest} comes and goes")
+
+
+def link(repository: Repository, blob: Blob, *, checked: bool = True) -> None:
+    """The repository has the blob and keeps it for its manifest. Call with both locked.
+
+    Raise ``QuotaExceeded`` unless not ``checked``.
+    """
+    accounting.lock(repository.project)
+    held_until = timezone.now() + HOLD_PUSHED
+    row, created = BlobLink.objects.get_or_create(
+        repository=repository,
+        blob=blob,
+        defaults={"project_id": repository.project_id, "held_until": held_until},
+    )
+    if not created:
+        BlobLink.objects.filter(pk=row.pk).update(held_until=held_until)
+    elif not accounting.has_elsewhere(repository.project, blob, row.pk):
+        accounting.add(repository.project, blob.size, checked=checked)
+
+
+def hold(repository: Repository, blob: Blob) -> None:
+    """A push was told that the blob is here: it stays while the manifest may still come."""
+    now = timezone.now()
+    short = Q(held_until=None) | Q(held_until__lt=now + HOLD_SEEN / 2)
+    BlobLink.objects.filter(short, repository=repository, blob=blob).update(held_until=now + HOLD_SEEN)
+
+
+def drop_unneeded(repository: Repository, blobs: Collection[Blob], now: datetime | None = None) -> int:
+    """Of ``blobs``, take those from the repository that no manifest of it names and no push holds.
+
+    Call with the repository locked. How many bytes fewer the project holds.
+    """
+    now = now or timezone.now()
+    named = ManifestBlob.objects.filter(blob=OuterRef("blob"), manifest__repository=repository)
+    unneeded = BlobLink.objects.filter(
+        Q(held_until=None) | Q(held_until__lte=now), ~Exists(named), repository=repository, blob__in=blobs
+    )
+    gone = {row.blob_id: row.pk for row in unneeded}
+    if not gone:
+        return 0
+    locked = list(Blob.objects.select_for_update(no_key=True).filter(pk__in=gone).order_by("pk"))
+    accounting.lock(repository.project)
+    BlobLink.objects.filter(pk__in=gone.values()).delete()
+    kept = set(
+        BlobLink.objects.filter(project=repository.project_id, blob__in=gone).values_list("blob", flat=True)
+    )
+    freed = sum(blob.size for blob in locked if blob.pk not in kept)
+    accounting.add(repository.project, -freed)
+    linked = Exists(BlobLink.objects.filter(blob=OuterRef("pk")))
+    Blob.objects.filter(~linked, pk__in=gone).update(unlinked_at=now)
+    return freed

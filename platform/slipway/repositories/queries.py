@@ -1,0 +1,161 @@
+"""Reads: every lookup starts from who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.models import Membership, ProjectMembership
+from slipway.accounts.policy import Action, require
+from slipway.projects.models import Project
+from slipway.projects.queries import list_projects
+from slipway.repositories.access import Access, may_read, require_read
+from slipway.repositories.errors import NoSuchManifest, NoSuchRepository
+from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, Repository, Tag, Visibility
+from slipway.repositories.names import parse_tag, sort_key
+from workers.errors import NoSuchBlob
+from workers.oci.digest import Digest
+
+FIELDS = ("content",)
+"""What a look at a manifest leaves out: megabytes, perhaps."""
+
+
+def find_repository(path: str) -> Repository | None:
+    """Whoever asks; the caller decides what may be told."""
+    return Repository.objects.select_related("project__team").filter(path=path).first()
+
+
+def get_repository(access: Access, path: str) -> Repository:
+    """Raise ``NoSuchRepository``, ``InsufficientGrant``."""
+    repository = find_repository(path)
+    if repository is None:
+        raise NoSuchRepository(path)
+    require_read(access, repository)
+    return repository
+
+
+def get_repository_of(actor: Actor, project: Project, name: str) -> Repository:
+    """For the doors of people. Raise ``NoSuchRepository``."""
+    found = Repository.objects.select_related("project__team").filter(project=project, name=name).first()
+    if found is None or not may_read(actor, found):
+        raise NoSuchRepository(f"{project.path}/{name}")
+    return found
+
+
+def list_repositories(actor: Actor, project: Project) -> QuerySet[Repository]:
+    """Of the project. Raise ``NotFound``."""
+    require(actor, Action.READ, project)
+    return Repository.objects.filter(project=project).select_related("project__team").order_by("name")
+
+
+def readable(access: Access) -> QuerySet[Repository]:
+    """All repositories the caller sees, by path."""
+    rows = Repository.objects.select_related("project__team").order_by("path")
+    if access.is_node:
+        return rows.filter(path__in=list(access.grants or {}))
+    actor = access.actor
+    if actor is None:
+        return rows.filter(visibility=Visibility.PUBLIC)
+    seen = Q(visibility=Visibility.PUBLIC) | Q(project__library=True)
+    seen |= Q(project__in=list_projects(actor).order_by().values("pk"))
+    return rows.filter(seen | Q(visibility=Visibility.TEAM, project__team__in=_teams(actor)))
+
+
+def _teams(actor: Actor) -> list[object]:
+    """Those whose repositories with the visibility ``team`` the actor sees."""
+    bound = actor.token.project.team_id if actor.token and actor.token.project else None
+    if actor.is_robot:
+        return [bound]
+    teams = set(Membership.objects.filter(user=actor.user).values_list("team", flat=True))
+    teams |= set(ProjectMembership.objects.filter(user=actor.user).values_list("project__team", flat=True))
+    teams -= actor.locked_teams
+    return [team for team in teams if bound in (None, team)]
+
+
+# --------------------------------------------------------------------------- what is in one
+
+
+def get_manifest(repository: Repository, reference: str, *, content: bool = True) -> Manifest:
+    """By tag or digest. The caller has looked the repository up. Raise ``NoSuchManifest``, ``InvalidTag``."""
+    rows = Manifest.objects.filter(repository=repository)
+    if not content:
+        rows = rows.defer(*FIELDS)
+    if ":" in reference:
+        found = rows.filter(digest=str(Digest.parse(reference))).first()
+    else:
+        found = rows.filter(tags__repository=repository, tags__name=parse_tag(reference)).first()
+    if found is None:
+        raise NoSuchManifest(repository.path, reference)
+    return found
+
+
+def get_blob(repository: Repository, digest: str) -> Blob:
+    """Raise ``NoSuchBlob`` unless it is linked in this repository, ``InvalidDigest``."""
+    text = str(Digest.parse(digest))
+    found = Blob.objects.filter(links__repository=repository, digest=text).first()
+    if found is None:
+        raise NoSuchBlob(f"{repository.path} has no blob {text}.", digest=text)
+    return found
+
+
+def list_tags(repository: Repository, last: str = "") -> QuerySet[Tag]:
+    """In the order of names without regard to case, those after ``last``."""
+    rows = Tag.objects.filter(repository=repository).order_by("sort_key")
+    return rows.filter(sort_key__gt=sort_key(last)) if last else rows
+
+
+def list_referrers(repository: Repository, subject: Digest, artifact_type: str = "") -> QuerySet[Manifest]:
+    rows = Manifest.objects.filter(repository=repository, subject=str(subject)).defer(*FIELDS)
+    if artifact_type:
+        rows = rows.filter(artifact_type=artifact_type)
+    return rows.order_by("created_at", "id")
+
+
+# --------------------------------------------------------------------------- figures
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of blobs, each counted once."""
+
+    total: int
+    shared: int
+    """Of blobs that other repositories of the project have, too."""
+
+    @property
+    def unique(self) -> int:
+        """What deleting the repository would free."""
+        return self.total - self.shared
+
+
+def usage_of(repository: Repository) -> Usage:
+    mine = Blob.objects.filter(links__repository=repository)
+    others = BlobLink.objects.filter(blob=OuterRef("pk"), project=repository.project_id)
+    shared = mine.filter(Exists(others.exclude(repository=repository)))
+    return Usage(_sum(mine), _sum(shared))
+
+
+def unique_bytes(manifests: Sequence[Manifest]) -> int:
+    """What deleting ``manifests`` of one repository would free: what nothing else of the project needs."""
+    if not manifests:
+        return 0
+    mine = [each.pk for each in manifests]
+    project = manifests[0].repository.project_id
+    elsewhere = ManifestBlob.objects.filter(
+        blob=OuterRef("pk"), manifest__repository__project=project
+    ).exclude(manifest__in=mine)
+    named = Blob.objects.filter(pk__in=ManifestBlob.objects.filter(manifest__in=mine).values("blob"))
+    return _sum(named.exclude(Exists(elsewhere))) + sum(each.size for each in manifests)
+
+
+def _sum(blobs: QuerySet[Blob]) -> int:
+    return int(blobs.aggregate(sum=Sum("size"))["sum"] or 0)
+
+
+def count_tags(repositories: Sequence[Repository]) -> dict[object, int]:
+    """Repository id → number of its tags; one query."""
+    rows = Tag.objects.filter(repository__in=repositories).order_by().values_list("repository")
+    return dict(rows.annotate(count=Count("pk")))
