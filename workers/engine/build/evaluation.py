@@ -27,6 +27,8 @@ _SIGNAL = re.compile(
     r"|RTMIN(?:\+(?:1[0-5]|[1-9]))?|RTMAX(?:-(?:1[0-4]|[1-9]))?)|[1-9][0-9]?",
     re.IGNORECASE,
 )
+_PORT_WEIGHT = 64
+"""Characters of the budget; a range of ports is short to write and long to hold."""
 _NOT_IN_ENVIRONMENT = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 
 
@@ -117,9 +119,9 @@ def _expose(state: StageState, instruction: typed.Expose) -> Step:
                     "ExposeInvalidFormat", instruction.location, each, comments=instruction.comments
                 )
             ports += found.ports
-            state.budget.count(8 * len(found.ports))
+            state.budget.count(_PORT_WEIGHT * len(found.ports))
     exposed = {*state.defaults.exposed_ports, *ports}
-    state.budget.count(8 * len(exposed))
+    state.budget.count(_PORT_WEIGHT * len(exposed))
     state.change(exposed_ports=tuple(sorted(exposed)))
     return state.step(instruction, f"EXPOSE [{' '.join(ports)}]")
 

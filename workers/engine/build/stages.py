@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from workers.engine.build.graph import NamedContext, PlanRequest
 from workers.engine.build.platforms import Platform
@@ -40,6 +40,12 @@ class Stages:
     found: tuple[Foundation, ...]
     contexts: Mapping[str, NamedContext]
     platform: str
+    _indices: dict[str, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for each in self.found:
+            if each.stage.name:
+                self._indices.setdefault(each.stage.name, []).append(each.stage.index)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,7 +60,7 @@ class Stages:
                 message = f"there is no stage {name[:20]}; they are numbered from 0 to {last}"
                 raise Mistake(message, name, kind=NoSuchStage)
             return int(name)
-        same = [each.stage.index for each in self.found if each.stage.name == name.lower()]
+        same = self._indices.get(name.lower(), [])
         above = [index for index in same if index < before]
         return above[-1] if above else (same[0] if same else None)
 
@@ -78,19 +84,31 @@ def lay_out(dockerfile: typed.Dockerfile, request: PlanRequest, scope: Scope, re
     """Raise ``InvalidDockerfile``, ``NoSuchStage``, ``StageCycle``."""
     contexts = {_familiar(name): context for name, context in request.contexts.items()}
     platform = scope.values["TARGETPLATFORM"]
-    stages = Stages((), contexts, platform)
+    above: dict[str, Foundation] = {}
+    found = []
     for stage in dockerfile.stages:
         try:
-            stages = replace(
-                stages, found=(*stages.found, _found(stage, stages, dockerfile.escape, scope, report))
-            )
+            each = _found(stage, Above(above, contexts, platform), dockerfile.escape, scope, report)
         except Mistake as mistake:
             raise mistake.at(stage.start.location) from None
+        found.append(each)
+        if stage.name:
+            above[stage.name] = each
+    stages = Stages(tuple(found), contexts, platform)
     _check_order(stages)
     return stages
 
 
-def _found(stage: typed.Stage, stages: Stages, escape: str, scope: Scope, report: Report) -> Foundation:
+@dataclass(frozen=True)
+class Above:
+    """What a FROM may name."""
+
+    stages: Mapping[str, Foundation]
+    contexts: Mapping[str, NamedContext]
+    platform: str
+
+
+def _found(stage: typed.Stage, above: Above, escape: str, scope: Scope, report: Report) -> Foundation:
     start = stage.start
     lexicon = Lexicon(escape)
     name = lexicon.expand(start.image, scope.values)
@@ -101,18 +119,18 @@ def _found(stage: typed.Stage, stages: Stages, escape: str, scope: Scope, report
             start.image,
             suggestion=_declared_near(name, scope),
         )
-    platform = _platform(start, lexicon, scope, report) or stages.platform
-    if stage.name and (named := context_of(stage.name, stages.contexts)) is not None:
+    platform = _platform(start, lexicon, scope, report) or above.platform
+    if stage.name and (named := context_of(stage.name, above.contexts)) is not None:
         return Foundation(stage, _named_root(named, platform), platform, replaced=True)
-    above = next((each for each in reversed(stages.found) if each.stage.name == name.text.lower()), None)
-    if above is not None:
-        return Foundation(stage, StageRoot(above.stage.index), above.platform)
+    base = above.stages.get(name.text.lower())
+    if base is not None:
+        return Foundation(stage, StageRoot(base.stage.index), base.platform)
     if name.text.lower() == SCRATCH:
         return Foundation(stage, ScratchRoot(), platform)
-    named = context_of(name.text, stages.contexts)
+    named = context_of(name.text, above.contexts)
     if named is not None:
         return Foundation(stage, _named_root(named, platform), platform)
-    check_reference(name.text, stages.names)
+    check_reference(name.text, tuple(above.stages))
     return Foundation(stage, ImageRoot(name.text, platform), platform)
 
 
