@@ -144,6 +144,40 @@ class KernelTooOld(NodeError):
     code = "KERNEL_TOO_OLD"
 
 
+class RegistryError(SlipwayError):
+    """Another registry answered with what cannot be used."""
+
+    code = "REGISTRY_ERROR"
+
+
+class RegistryUnreachable(RegistryError):
+    """It does not answer, breaks off again and again, or says that it is out of order."""
+
+    code = "REGISTRY_UNREACHABLE"
+
+
+class RegistryLimited(RegistryError):
+    """It gives nothing more for a while."""
+
+    code = "REGISTRY_LIMITED"
+
+
+class RegistryDenied(UserError):
+    """It wants (other) credentials, or does not let these do that."""
+
+    code = "REGISTRY_DENIED"
+
+
+class NoSuchManifest(UserError):
+    code = "MANIFEST_UNKNOWN"
+
+
+class AddressRefused(UserError):
+    """A fetch would lead into a network that strangers must not reach through us."""
+
+    code = "ADDRESS_REFUSED"
+
+
 class BadCommand(SlipwayError):
     """A command that is not ours: wrong node, wrong signature, expired, unknown kind."""
 

@@ -30,8 +30,8 @@ from workers.messages import (
     encode,
 )
 from workers.tasks import jobs as module
-from workers.tasks.images import PROGRESS_EVERY, Reporter
 from workers.tasks.jobs import Check, JobCommand, Jobs, Work
+from workers.tasks.reporting import PROGRESS_EVERY, Reporter
 
 UPLOAD = "sha256:" + "0" * 64
 

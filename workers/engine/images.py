@@ -26,7 +26,9 @@ from workers.engine.trees import remove_tree
 from workers.errors import NodeError, NoSuchImage
 from workers.messages import LayerFacts
 from workers.oci.config import ImageConfig, parse_config
+from workers.oci.descriptor import Platform
 from workers.oci.digest import Digest
+from workers.oci.manifest import fits
 
 UPSTREAM = "upstream"
 """The scope of images that anybody could fetch from where they came from: no project's, for all of them."""
@@ -90,10 +92,12 @@ def granted(store: ImageStore, scope: str) -> Iterator[Image]:
             yield _read(path, path.stem)
 
 
-def find(store: ImageStore, scope: str, digest: str) -> Image | None:
-    """The image of ``scope`` whose manifest, or the index it was chosen from, has ``digest``."""
-    images = granted(store, scope)
-    return next((image for image in images if digest in (image.manifest_digest, image.index_digest)), None)
+def find(store: ImageStore, scope: str, digest: str, platform: Platform) -> Image | None:
+    """The image of ``scope`` for ``platform`` whose manifest has ``digest``, or the index it is from."""
+    for image in granted(store, scope):
+        if digest in (image.manifest_digest, image.index_digest) and fits(image.config.platform, platform):
+            return image
+    return None
 
 
 def touch(store: ImageStore, scope: str, image_id: str) -> None:

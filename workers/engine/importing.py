@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,7 +14,7 @@ from workers.engine import archives, images, layouts
 from workers.engine import layers as layer_store
 from workers.engine.archives import Files
 from workers.engine.images import Image, ImageStore
-from workers.engine.layers import Unpacked
+from workers.engine.layers import Budget, Unpacked
 from workers.errors import InvalidArchive
 from workers.messages import LayerFacts
 from workers.oci.changes import apply_changes
@@ -89,7 +89,7 @@ def _import_image(
     unpacked: list[Unpacked] = []
     with images.discarding(unpacked):
         done = 0
-        left = store.limits.unpacked_bytes  # of all layers together: a small archive can name one many times
+        budget = Budget(store.limits.unpacked_bytes)
         for position, (layer, claimed) in enumerate(zip(source.layers, source.config.diff_ids, strict=True)):
             line = f"Unpacking layer {position + 1} of {len(source.layers)}"
             section = cast(BinaryIO, files.section(layer.part))
@@ -99,12 +99,12 @@ def _import_image(
                     section,
                     expected=layer.expected,
                     claimed=claimed,
-                    limits=replace(store.limits, unpacked_bytes=left),
+                    limits=store.limits,
+                    budget=budget,
                     seen=_paced(report, line, done, total),
                 )
             )
             done += layer.part.size
-            left -= unpacked[-1].facts.unpacked_size
         facts = tuple(each.facts for each in unpacked)
         manifest = source.manifest or _composed(source.config_text, source.image_id, unpacked)
         image = images.image_of(source.image_id, manifest, source.config_text, facts)

@@ -12,6 +12,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,21 @@ class ArchiveLimits:
 
     unpacked_bytes: int = 32 << 30
     entries: int = 1_000_000
+
+
+class Budget:
+    """Bytes that the layers of one image may unpack to together: a small manifest can name one many times."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self._left = limit, limit
+        self._lock = threading.Lock()
+
+    def spend(self, size: int) -> None:
+        """Raise ``InvalidArchive`` when there is no more."""
+        with self._lock:
+            self._left -= size
+            if self._left < 0:
+                raise InvalidArchive(f"The image unpacks to more than {self.limit} bytes", limit=self.limit)
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,7 @@ def unpack(
     expected: Digest | None = None,
     claimed: Digest | None = None,
     limits: ArchiveLimits = ArchiveLimits(),
+    budget: Budget | None = None,
     strict: bool = False,
     seen: Callable[[int], None] | None = None,
 ) -> Unpacked:
@@ -108,13 +125,14 @@ def unpack(
 
     ``expected`` is the blob's digest, ``claimed`` the diffID an image claims for it: ``DigestMismatch``
     unless both hold. ``InvalidArchive`` and ``NoSpace`` leave nothing behind. With ``strict`` the tar
-    must have its end mark: for archives no digest vouches for.
+    must have its end mark: for archives no digest vouches for. ``budget`` is that of the whole image.
     """
     reader = HashingReader(source, expected.algorithm if expected else "sha256", seen)
     aside = None if claimed is not None and is_present(places, str(claimed)) else _Aside.make(places)
     try:
         compression = compression_of(reader)
-        size, diff_id, skipped = _pour(reader, aside, limits, strict, claimed)
+        spent = budget or Budget(limits.unpacked_bytes)
+        size, diff_id, skipped = _pour(reader, aside, limits, spent, strict, claimed)
         digest = _verified(reader, expected)
         _require_claimed(digest, diff_id, claimed)
         if aside is not None:
@@ -219,7 +237,12 @@ def _require_claimed(digest: Digest, diff_id: Digest, claimed: Digest | None) ->
 
 
 def _pour(
-    reader: HashingReader, aside: _Aside | None, limits: ArchiveLimits, strict: bool, claimed: Digest | None
+    reader: HashingReader,
+    aside: _Aside | None,
+    limits: ArchiveLimits,
+    budget: Budget,
+    strict: bool,
+    claimed: Digest | None,
 ) -> tuple[int, Digest, tuple[str, ...]]:
     """Decompress, hash, and feed the extractor; size and diffID of the content, and what was left out."""
     content = hashlib.new(claimed.algorithm if claimed else "sha256")
@@ -228,11 +251,7 @@ def _pour(
     try:
         for piece in decompressed(reader):
             size += len(piece)
-            if size > limits.unpacked_bytes:
-                raise InvalidArchive(
-                    f"The layer unpacks to more than {limits.unpacked_bytes} bytes",
-                    limit=limits.unpacked_bytes,
-                )
+            budget.spend(len(piece))
             content.update(piece)
             if extractor is not None:
                 extractor.feed(piece)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from workers.errors import InvalidDigest, InvalidManifest
+from workers.errors import InvalidDigest, InvalidManifest, InvalidReference
 from workers.oci.digest import Digest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -32,6 +32,7 @@ LAYERS = frozenset(
     | {OCI_LAYER_ZSTD.replace("layer.v1", "layer.nondistributable.v1")}
     | {"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}
 )
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
@@ -43,6 +44,16 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @classmethod
+    def of(cls, written: str) -> Platform:
+        """``os/architecture[/variant]``, as people write it. Raise ``InvalidReference``."""
+        parts = written.split("/")
+        if len(parts) not in (2, 3) or not all(_PLATFORM_PART.fullmatch(part) for part in parts):
+            raise InvalidReference(
+                f"{written[:80]!r} is no platform: os/architecture is needed, as in linux/amd64"
+            )
+        return cls(*parts)
 
     @classmethod
     def parse(cls, value: object, where: str) -> Platform:

@@ -111,7 +111,7 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
     one wins over the special ones.
     """
     candidates = [each for each in index.manifests if not _is_attestation(each)]
-    fitting = [each for each in candidates if each.platform is not None and _fits(each.platform, wanted)]
+    fitting = [each for each in candidates if each.platform is not None and fits(each.platform, wanted)]
     fitting.sort(key=lambda each: 0 if each.platform and each.platform.variant == wanted.variant else 1)
     fitting = fitting or [each for each in candidates if each.platform is None]
     if not fitting:
@@ -126,7 +126,8 @@ def _is_attestation(descriptor: Descriptor) -> bool:
     return kind == "attestation-manifest" or (platform is not None and platform.os == "unknown")
 
 
-def _fits(platform: Platform, wanted: Platform) -> bool:
+def fits(platform: Platform, wanted: Platform) -> bool:
+    """Whether an image for ``platform`` is what was ``wanted``, where no variant means any."""
     same = (platform.os, platform.architecture) == (wanted.os, wanted.architecture)
     return same and (not wanted.variant or platform.variant in ("", wanted.variant))
 

@@ -1,16 +1,14 @@
-"""Jobs on images: import, bake, remove."""
+"""Jobs on images: import, bake, remove, pull, push."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from typing import BinaryIO
 
 from workers.engine import images, importing, recipes
 from workers.engine.host import Emit
 from workers.engine.logwriting import LogWriter
-from workers.errors import NodeError, NoSuchBlob
+from workers.errors import NoSuchBlob
 from workers.messages import (
     BakeImage,
     ImageImported,
@@ -23,10 +21,9 @@ from workers.messages import (
 )
 from workers.node import Node
 from workers.oci.digest import Digest
+from workers.tasks import transfers
 from workers.tasks.jobs import Check, JobCommand, Work
-
-PROGRESS_EVERY = 0.5
-"""Seconds: reports go through the journal, and nobody reads faster."""
+from workers.tasks.reporting import Reporter
 
 
 def work(node: Node) -> Work:
@@ -45,8 +42,10 @@ def perform(node: Node, command: JobCommand, emit: Emit, check: Check, log: LogW
         case RemoveImage():
             images.withdraw(node.engine.images, command.scope, command.image_id)
             emit(ImageRemoved(command.job, command.scope, command.image_id))
-        case PullImage() | PushImage():
-            raise NodeError("This node's version does not speak to registries yet; update it")
+        case PullImage():
+            transfers.pull(node, command, emit, Reporter(command.job, emit, check, log))
+        case PushImage():
+            transfers.push(node, command, emit, Reporter(command.job, emit, check, log))
 
 
 def tidy(node: Node, command: JobCommand) -> None:
@@ -110,33 +109,3 @@ def _take_in(
             references=imported.references,
         )
     )
-
-
-class Reporter:
-    """``progress`` of the engine as ``JobProgressed``, thinned out, and in the job's log, each detail once.
-
-    ``check`` may end the work at each.
-    """
-
-    def __init__(
-        self,
-        job: str,
-        emit: Emit,
-        check: Check,
-        log: LogWriter,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._job, self._emit, self._check, self._clock = job, emit, check, clock
-        self.log = log
-        self._last = float("-inf")
-        self._logged = ""
-
-    def __call__(self, detail: str, done: int = 0, total: int = 0) -> None:
-        self._check()
-        if detail != self._logged:
-            self._logged = detail
-            self.log.write(detail)
-        now = self._clock()
-        if now - self._last >= PROGRESS_EVERY:
-            self._last = now
-            self._emit(JobProgressed(self._job, detail, done, total))

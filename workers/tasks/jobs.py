@@ -48,6 +48,8 @@ from workers.tasks.failures import failure_of
 
 SLOTS = 2
 """Jobs at once. Both cores of a small node stay usable for containers."""
+TRANSFERS = 3
+"""Pulls and pushes at once, beside the others: they mostly wait for somebody else's network."""
 KEPT = 7 * 24 * 3600.0
 """Seconds an outcome is kept: far longer than any command for the job could still come."""
 LOG_KEPT = 30 * 24 * 3600.0
@@ -58,6 +60,7 @@ PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
 JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage
+_Lane = queue.SimpleQueue[JobCommand | None]
 log = structlog.get_logger(__name__)
 
 
@@ -82,9 +85,12 @@ class Work:
 class Jobs:
     """``submit`` from any thread of one process; ``resume`` once, first."""
 
-    def __init__(self, places: Places, emit: Emit, work: Work, *, slots: int = SLOTS) -> None:
+    def __init__(
+        self, places: Places, emit: Emit, work: Work, *, slots: int = SLOTS, transfers: int = TRANSFERS
+    ) -> None:
         self._places, self._emit, self._work = places, emit, work
-        self._waiting: queue.SimpleQueue[JobCommand | None] = queue.SimpleQueue()
+        self._here: _Lane = queue.SimpleQueue()
+        self._transfers: _Lane = queue.SimpleQueue()
         self._taken: set[str] = set()
         self._running: dict[str, JobProgressed] = {}
         """Job → what it last said."""
@@ -92,8 +98,10 @@ class Jobs:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         # Daemons: a worker that stops does not wait for a job; it is begun again.
+        lanes = [self._here] * slots + [self._transfers] * transfers
         self._threads = [
-            threading.Thread(target=self._serve, name=f"job-{number}", daemon=True) for number in range(slots)
+            threading.Thread(target=self._serve, args=(lane,), name=f"job-{number}", daemon=True)
+            for number, lane in enumerate(lanes)
         ]
         self._threads.append(threading.Thread(target=self._beat, name="job-heartbeat", daemon=True))
         for thread in self._threads:
@@ -125,7 +133,7 @@ class Jobs:
                 self._taken.add(command.job)
         crash.point("job.accepted")
         if outcome is None:
-            self._waiting.put(command)
+            self._lane_of(command).put(command)
         else:
             self._emit(outcome)
 
@@ -152,17 +160,21 @@ class Jobs:
         """Begin no further job; wait for those that run, but not long: they are begun again."""
         self._closing.set()
         for _ in self._threads:
-            self._waiting.put(None)
+            self._here.put(None)
+            self._transfers.put(None)
         for thread in self._threads:
             thread.join(timeout)
 
     def _take(self, command: JobCommand) -> None:
         with self._lock:
             self._taken.add(command.job)
-        self._waiting.put(command)
+        self._lane_of(command).put(command)
 
-    def _serve(self) -> None:
-        while (command := self._waiting.get()) is not None and not self._closing.is_set():
+    def _lane_of(self, command: JobCommand) -> _Lane:
+        return self._transfers if isinstance(command, PullImage | PushImage) else self._here
+
+    def _serve(self, lane: _Lane) -> None:
+        while (command := lane.get()) is not None and not self._closing.is_set():
             if not self._begin(command.job):
                 continue
             try:
