@@ -8,7 +8,7 @@ from datetime import datetime
 
 from slipway.console.figures import duration_text, size_text
 from slipway.containers.models import Container, State
-from slipway.jobs.models import Job, JobState
+from slipway.jobs.models import Job, JobState, LayerState
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,20 @@ def container_look(container: Container) -> Look:
 
 def job_look(job: Job) -> Look:
     return _JOB[JobState(job.state)]
+
+
+_LAYER = {
+    "waiting": ("clock", "idle"),
+    "done": ("circle-check", "ok"),
+    "exists": ("circle-check", "idle"),
+    "mounted": ("link", "ok"),
+}
+
+
+def layer_look(layer: LayerState) -> Look:
+    """Whatever else it does, it is busy with it."""
+    icon, tone = _LAYER.get(layer.state, ("loader-2", "busy"))
+    return Look("there already" if layer.state == "exists" else layer.state, icon, tone)
 
 
 @dataclass(frozen=True)

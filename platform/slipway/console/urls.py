@@ -15,8 +15,10 @@ from slipway.console.views import (
     profile,
     project_settings,
     projects,
+    registries,
     teams,
     tokens,
+    transfers,
     usage,
 )
 
@@ -66,6 +68,22 @@ urlpatterns = [
     path(f"{IN_PROJECT}/run", containers.run, name="run"),
     path(f"{IN_PROJECT}/images/", images.image_list, name="images"),
     path(f"{IN_PROJECT}/images/import", images.image_import, name="image-import"),
+    path(f"{IN_PROJECT}/images/pull", transfers.image_pull, name="image-pull"),
+    path(f"{IN_PROJECT}/images/upstream", transfers.images_upstream, name="images-upstream"),
+    path(f"{IN_PROJECT}/images/<str:image_id>/push", transfers.image_push, name="image-push"),
+    path(f"{IN_PROJECT}/images/<str:image_id>/tag", transfers.image_tag, name="image-tag"),
+    path(f"{IN_PROJECT}/images/<str:image_id>/untag", transfers.image_untag, name="image-untag"),
+    path(f"{IN_PROJECT}/settings/registries/", registries.registries, name="project-registries"),
+    path(
+        f"{IN_PROJECT}/settings/registries/<str:host>/test",
+        registries.account_test,
+        name="registry-account-test",
+    ),
+    path(
+        f"{IN_PROJECT}/settings/registries/<str:host>/remove",
+        registries.account_remove,
+        name="registry-account-remove",
+    ),
     path(f"{IN_PROJECT}/images/<str:image_id>/", images.image, name="image"),
     path(f"{IN_PROJECT}/images/<str:image_id>/remove", images.image_remove, name="image-remove"),
     re_path(rf"{CONTAINER}/$", containers.container, name="container"),

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from slipway.console import figures, looks
 from slipway.containers.models import Container
-from slipway.jobs.models import Job
+from slipway.jobs.models import Job, LayerState
 
 register = template.Library()
 
@@ -61,6 +61,11 @@ def short_digest(digest: str) -> str:
 @register.filter
 def look(subject: Container | Job) -> looks.Look:
     return looks.container_look(subject) if isinstance(subject, Container) else looks.job_look(subject)
+
+
+@register.filter
+def layer_look(layer: LayerState) -> looks.Look:
+    return looks.layer_look(layer)
 
 
 @register.filter

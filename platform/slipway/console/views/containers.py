@@ -29,6 +29,7 @@ from slipway.projects.models import Project
 from slipway.projects.queries import find_library, get_project_by_path
 from slipway.projects.usage import usage
 from workers.errors import SlipwayError
+from workers.oci.reference import Reference
 
 IMAGES_MAX = 50
 PICKED_MAX = 12
@@ -132,11 +133,13 @@ def run(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpRespons
     images = _runnable(actor, project)
     initial = {"image": request.GET.get("image") or (images[0][0] if images else "")}
     form = RunForm(request.POST or None, project=project, initial=initial)
+    pullable = ""
     if request.method == "POST" and form.is_valid():
         try:
             made = services.create_container(actor, project, form.request())
         except SlipwayError as error:
             blame(form, error, _fields_of(error))
+            pullable = str(error.facts.get("pull") or "")
         else:
             return redirect("container", made.id)
     path = f"/projects/{project.path}/containers"
@@ -146,6 +149,7 @@ def run(request: HttpRequest, actor: Actor, team: str, slug: str) -> HttpRespons
         "form": form,
         "images": images,
         "picked": images[:PICKED_MAX],
+        "pullable": pullable and Reference.parse(pullable).familiar,
         "uses": usage(project),
         "nav": "projects",
         "calls": curls(request, Call("Create and start", "POST", path, body)),

@@ -16,9 +16,11 @@ from slipway.accounts.policy import Action, can, require
 from slipway.catalog import queries, services
 from slipway.catalog.models import Image
 from slipway.catalog.queries import HistoryEntry, LayerUse
+from slipway.catalog.sizes import disk_use, measure
 from slipway.console.calls import Call, curls
 from slipway.console.members import member_page
 from slipway.console.views.answers import live_page
+from slipway.console.views.transfers import push_target
 from slipway.jobs.models import JobKind
 from slipway.jobs.queries import list_jobs
 from slipway.pagination import paginate
@@ -27,6 +29,9 @@ from workers.errors import UserError
 
 PAGE = 50
 USERS_MAX = 20
+ORIGINS_MAX = 10
+BRINGING = (JobKind.IMPORT_IMAGE, JobKind.BAKE_IMAGE, JobKind.PULL_IMAGE)
+"""Jobs that end with another image in the list."""
 
 
 @require_safe
@@ -35,14 +40,24 @@ def image_list(request: HttpRequest, actor: Actor, team: str, slug: str) -> Http
     project = get_project_by_path(actor, team, slug)
     images = queries.list_images(actor, project)
     page = paginate(request, images, ["-created_at", "-id"], cursor=request.GET.get("cursor", ""), limit=PAGE)
-    jobs = list_jobs(actor, project).filter(kind__in=[JobKind.IMPORT_IMAGE, JobKind.BAKE_IMAGE])
+    measure(page.items)
+    counts = queries.count_containers(page.items)
+    for found in page.items:
+        found.containers_count = counts.get(found.pk, 0)
+    jobs = list_jobs(actor, project).filter(kind__in=BRINGING)
     context = {
         "project": project,
         "page": page,
+        "disk": disk_use(actor, project),
         "jobs": [job for job in jobs[:5] if job.is_active],
         "may_write": can(actor, Action.WRITE, project),
         "nav": "projects",
-        "calls": curls(request, Call("Images", "GET", f"/projects/{project.path}/images")),
+        "calls": curls(
+            request,
+            Call("Images", "GET", f"/projects/{project.path}/images"),
+            Call("Pull one", "POST", f"/projects/{project.path}/images/pull", {"reference": "busybox"}),
+            Call("What they take", "GET", f"/projects/{project.path}/disk"),
+        ),
     }
     return live_page(request, "console/images.html", "console/_images.html", context)
 
@@ -91,7 +106,9 @@ def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: st
     context = {
         "project": project,
         "image": found,
-        "names": [str(each) for each in found.references.all()],
+        "names": found.names,
+        "origins": found.origins.all()[:ORIGINS_MAX],
+        "push_target": push_target(project, found.names, found.short_id),
         "plates": _plates(found, sharing),
         "sharing": sharing,
         "config": config,
@@ -99,7 +116,14 @@ def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: st
         "containers": containers[:USERS_MAX],
         "may_write": can(actor, Action.WRITE, found),
         "nav": "projects",
-        "calls": curls(request, Call("This image", "GET", path), Call("Remove it", "DELETE", path)),
+        "calls": curls(
+            request,
+            Call("This image", "GET", path),
+            Call("Give it a name", "POST", f"{path}/tag", {"reference": "web:stable"}),
+            Call("Push it", "POST", f"{path}/push", {"reference": "web:1"}),
+            Call("Save it", "GET", f"{path}/archive", flags=("-o image.tar",)),
+            Call("Remove it", "DELETE", path),
+        ),
     }
     return render(request, "console/image.html", context)
 

@@ -18,9 +18,10 @@ from slipway.jobs.queries import get_job, list_jobs, place
 from slipway.pagination import paginate
 from slipway.projects.queries import get_project, list_projects
 from workers.errors import SlipwayError
-from workers.messages import BakeImage, ImportImage, decode_command
+from workers.messages import BakeImage, ImportImage, PullImage, decode_command
 
 PAGE = 50
+TRANSFERS = (JobKind.PULL_IMAGE, JobKind.PUSH_IMAGE)
 
 
 @require_safe
@@ -82,6 +83,8 @@ def show(
         "steps": _steps(found),
         "ahead": _ahead(found),
         "result": _result(found),
+        "layers": found.layers if found.kind in TRANSFERS else [],
+        "is_transfer": found.kind in TRANSFERS,
         "nav": "jobs",
         "calls": curls(
             request,
@@ -121,4 +124,6 @@ def _result(found: Job) -> str:
     command = decode_command(found.command)
     if isinstance(command, BakeImage | ImportImage) and command.repository:
         return f"{command.repository}:{command.tag or 'latest'}"
+    if isinstance(command, PullImage):
+        return command.names[0] if command.names else found.subject
     return ""
