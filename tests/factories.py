@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, Role, Team, User
+from slipway.builds.commands import command_of_build
+from slipway.builds.models import Build, SourceKind
 from slipway.catalog.models import Image, ImageLayer, Reference
 from slipway.containers.models import Container
 from slipway.jobs.models import Job, JobKind
@@ -114,6 +116,21 @@ def make_container(project: Project | None = None, **fields: Any) -> Container:
     spec = ContainerSpec(image_id=image.image_id, image_scope=image.project_id.hex, name=name, hostname=name)
     values = {"image": image, "image_name": "busybox", "spec": asdict(spec), "node": make_node(), **fields}
     return Container.objects.create(project=project, name=name, **values)
+
+
+def make_build(project: Project | None = None, **fields: Any) -> Build:
+    """A build of a Dockerfile's text, let go to its node; ``job`` says how far it is."""
+    project = project or make_project()
+    job = make_job(project, kind=JobKind.BUILD_IMAGE, subject="#1 web", **fields.pop("job", {}))
+    last = Build.objects.filter(project=project).count()
+    options = {"dockerfile": "Dockerfile", "dockerfile_text": "FROM busybox\n", "tags": ["web:latest"]}
+    values = {"number": last + 1, "source_kind": SourceKind.NONE, "options": options, **fields}
+    limits = {"memory_bytes": 1 << 30, "cpu_millis": 1000, "pids": 512}
+    build = Build(project=project, job=job, limits=limits, **values)
+    job.command = encode(command_of_build(build))
+    job.save(update_fields=["command"])
+    build.save()
+    return build
 
 
 def make_job(project: Project | None = None, **fields: Any) -> Job:

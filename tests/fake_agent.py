@@ -7,10 +7,15 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+
+from workers.content import DirectoryContent
+from workers.contexts import Contexts
+from workers.errors import SlipwayError
+from workers.uploads import Uploads
 
 
 @dataclass
@@ -41,6 +46,8 @@ class FakeAgent:
         self.kills: list[tuple[str, str]] = []
         self.uploads: dict[str, int] = {}
         self.dropped: list[str] = []
+        self.kept: list[str] = []
+        self._contexts = _contexts(socket.parent / "node-contexts")
         self.followers = 0
         self.archives: dict[str, list[bytes]] = {}
         """Image id to the pieces of its archive."""
@@ -66,6 +73,11 @@ class FakeAgent:
                 web.put("/v1/uploads", self._upload),
                 web.delete("/v1/uploads/{digest}", self._drop),
                 web.get("/v1/images/{scope}/{image}/archive", self._archive),
+                web.post("/v1/uploads/{digest}", self._keep),
+                web.post("/v1/contexts/{scope}", self._propose),
+                web.put("/v1/contexts/{scope}/{context}", self._fill),
+                web.post("/v1/contexts/{scope}/{context}/archive", self._assemble),
+                web.get("/v1/builds/{id}/logs", self._logs),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -82,7 +94,11 @@ class FakeAgent:
         if self.refuse is not None:
             status, code = self.refuse
             return web.json_response({"code": code, "message": "No.", "facts": {"free": 1}}, status=status)
-        return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp's own handler type
+        try:
+            return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp's own handler type
+        except SlipwayError as error:
+            body = {"code": error.code, "message": error.message, "facts": error.facts}
+            return web.json_response(body, status=400)
 
     async def _kill(self, request: web.Request) -> web.Response:
         self.kills.append((request.match_info["id"], (await request.json())["signal"]))
@@ -96,6 +112,26 @@ class FakeAgent:
         name = f"sha256:{digest.hexdigest()}"
         self.uploads[name] = size
         return web.json_response({"digest": name, "size": size}, status=201)
+
+    async def _keep(self, request: web.Request) -> web.Response:
+        digest = request.match_info["digest"]
+        self.kept.append(digest)
+        return web.json_response({"digest": digest, "size": self.uploads.get(digest, 0)})
+
+    async def _propose(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            asdict(self._contexts.propose(request.match_info["scope"], await request.read()))
+        )
+
+    async def _fill(self, request: web.Request) -> web.Response:
+        contents = self._contexts.contents(request.match_info["scope"], request.match_info["context"])
+        contents.feed(await request.read())
+        return web.json_response({"taken": contents.taken})
+
+    async def _assemble(self, request: web.Request) -> web.Response:
+        digest, size = self._contexts.assemble(request.match_info["scope"], request.match_info["context"])
+        self.uploads[str(digest)] = size
+        return web.json_response({"digest": str(digest), "size": size}, status=201)
 
     async def _drop(self, request: web.Request) -> web.Response:
         self.dropped.append(request.match_info["digest"])
@@ -150,6 +186,12 @@ class FakeAgent:
             async with log.changed:
                 while not log.ended and at >= len(log.lines):
                     await log.changed.wait()
+
+
+def _contexts(root: Path) -> Contexts:
+    """The node's own: what it keeps of folders is no stranger to the platform's tests."""
+    (root / "uploads").mkdir(parents=True, exist_ok=True)
+    return Contexts(root / "contexts", Uploads(root / "uploads", DirectoryContent(root / "content")))
 
 
 @contextlib.asynccontextmanager

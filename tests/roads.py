@@ -22,8 +22,13 @@ class RecordingRoad:
 
     def take(self) -> list[Command]:
         """Commit what the test has done so far, as far as hooks are concerned; return what that sent."""
-        hooks, connection.run_on_commit = connection.run_on_commit, []
-        for _, hook, _ in hooks:
-            hook()
+        self.commit()
         sent, self.sent = self.sent, []
         return sent
+
+    def commit(self) -> None:
+        """Run the hooks only; what they send stays."""
+        while connection.run_on_commit:  # what a hook does may have hooks of its own
+            hooks, connection.run_on_commit = connection.run_on_commit, []
+            for _, hook, _ in hooks:
+                hook()

@@ -54,6 +54,18 @@ class InvalidArchive(UserError):
     code = "ARCHIVE_INVALID"
 
 
+class ContextInvalid(UserError):
+    """A build context's manifest, or contents sent for it, are not what they must be."""
+
+    code = "CONTEXT_INVALID"
+
+
+class ContextIncomplete(UserError):
+    """Contents of a build context are missing, or were damaged on the disk: it is to be proposed again."""
+
+    code = "CONTEXT_INCOMPLETE"
+
+
 class NoSuchBlob(UserError):
     code = "BLOB_UNKNOWN"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.content import DirectoryContent
+from workers.contexts import Contexts
 from workers.engine.host import Engine, open_engine
 from workers.engine.networks import PRIVATE
 from workers.engine.places import Places
@@ -44,6 +45,7 @@ class Node:
     engine: Engine
     journal: Journal
     uploads: Uploads
+    contexts: Contexts
 
     @property
     def name(self) -> str:
@@ -91,7 +93,8 @@ def open_node(environment: Environment) -> Node:
     )
     journal = Journal(environment.places.journal, environment.places.journal_poke)
     uploads = Uploads(environment.places.uploads, DirectoryContent(environment.places.content))
-    return Node(environment, engine, journal, uploads)
+    contexts = Contexts(environment.places.contexts, uploads)
+    return Node(environment, engine, journal, uploads, contexts)
 
 
 def take_lock(path: Path, what: str) -> int:

@@ -40,6 +40,15 @@ class Uploads:
             (tickets / secrets.token_hex(16)).touch()
         return digest
 
+    def keep_again(self, digest: Digest) -> int:
+        """One ticket more for a blob that is there; its size. Raise ``NoSuchBlob``."""
+        with self._locked(), full_disk(self._directory):
+            size = self.content.size(digest)
+            tickets = self._tickets(digest)
+            tickets.mkdir(mode=0o700, exist_ok=True)
+            (tickets / secrets.token_hex(16)).touch()
+        return size
+
     def release(self, digest: Digest) -> None:
         """Take one ticket away, and the blob with the last. An unknown upload is none: nothing happens."""
         with self._locked():

@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 
-UPLOADS = re.compile(r"/api/v1/projects/[^/]+/[^/]+/images")
+UPLOADS = re.compile(r"/api/v1/projects/[^/]+/[^/]+/(images|builds|builds/contexts(/[^/]+)?)")
 
 
 def _build() -> tuple[Any, Any]:

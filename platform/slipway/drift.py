@@ -8,6 +8,8 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
+from slipway.builds.models import Build
+from slipway.builds.services import KEPT
 from slipway.catalog.models import Image
 from slipway.containers.claims import KIND as CONTAINER
 from slipway.containers.claims import claims
@@ -74,6 +76,8 @@ def _wanted(project: UUID) -> dict[Holder, dict[str, int]]:
         wanted[CONTAINER, container.id] = {name: amount for name, amount in held.items() if amount}
     for image in Image.objects.filter(project=project, size__gt=0).only("id", "size"):
         wanted[IMAGE, image.hex] = {Resource.DISK.value: image.size}
+    for build in Build.objects.filter(project=project, context_kept=True).only("id", "source"):
+        wanted[KEPT, build.hex] = {Resource.DISK.value: int(build.source.get("size") or 0)}
     for job in Job.objects.filter(project=project, state__in=ACTIVE).only("id", "claims", "admitted_at"):
         wanted[JOB, job.hex] = {
             name: amount

@@ -14,6 +14,7 @@ from functools import singledispatch
 import structlog
 
 from slipway import dispatch
+from slipway.builds import facts as builds
 from slipway.catalog import facts as origins
 from slipway.catalog.models import Image, ImageLayer, Reference
 from slipway.containers import facts
@@ -29,6 +30,9 @@ from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
 from workers.errors import InvalidReference
 from workers.messages import (
+    BuildDropped,
+    BuildFinished,
+    BuildProgressed,
     ContainerExited,
     ContainerFailed,
     ContainerRemoved,
@@ -177,6 +181,24 @@ def _job(job_id: str, node: Node) -> Job | None:
 
 def _told(row: Job) -> Hints:
     return (project_hint(row.project_id.hex, "jobs"),)
+
+
+# --------------------------------------------------------------------------- builds
+
+
+@_apply.register
+def _build_progressed(event: BuildProgressed, node: Node, at: datetime) -> Hints:
+    return builds.progressed(event, node)
+
+
+@_apply.register
+def _build_finished(event: BuildFinished, node: Node, at: datetime) -> Hints:
+    return builds.finished(event, node)
+
+
+@_apply.register
+def _build_dropped(event: BuildDropped, node: Node, at: datetime) -> Hints:
+    return ()  # nothing of ours waits for it
 
 
 # --------------------------------------------------------------------------- images

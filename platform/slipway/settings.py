@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "slipway.jobs",
     "slipway.repositories",
     "slipway.catalog",
+    "slipway.builds",
     "slipway.containers",
     "slipway.console",
     "slipway.operations",
@@ -306,6 +307,8 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "BuildState": "slipway.builds.models.BuildState",
+        "BuildStepState": "slipway.builds.models.StepState",
         "ContainerState": "slipway.containers.models.State",
         "JobState": "slipway.jobs.models.JobState",
         "JobKind": "slipway.jobs.models.JobKind",

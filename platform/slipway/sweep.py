@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from slipway import dispatch
 from slipway.blobs.opening import blob_store
+from slipway.builds.services import forget_contexts
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.drift import reconcile
@@ -96,7 +97,7 @@ def resend_jobs(now: datetime) -> int:
         )
         if changed:
             log.info("job_sent_again", job=row.hex, kind=row.kind, sends=row.sends + 1)
-            sent += _send_job(row)
+            sent += _send_job(row, now)
     return sent
 
 
@@ -146,11 +147,11 @@ def drop_logs(now: datetime) -> int:
     return sent
 
 
-def _send_job(row: Job) -> bool:
+def _send_job(row: Job, now: datetime) -> bool:
     if row.cancel_requested_at is not None:
         return dispatch.send_now(CancelJob(row.hex), row.node)
     # It was heard of and then fell silent: whoever still works on the attempt of before is to stop.
-    is_lost = handler_of(row.kind).is_fenced and row.state == JobState.RUNNING and row.sends == 1
+    is_lost = handler_of(row.kind).is_fenced and row.lease_until is not None and row.lease_until <= now
     if is_lost and not (_is_caught_up(row.node) and progress.attempt_again(row)):
         return False
     try:
@@ -243,6 +244,7 @@ class Schedule:
             _Task(SWEEP_SECONDS, admit_jobs),
             _Task(LOGS_SECONDS, drop_logs),
             _Task(REGISTRY_SECONDS, sweep_registry),
+            _Task(LOGS_SECONDS, forget_contexts),
             _Task(RECONCILE_SECONDS, reconcile),
             _Task(RECONCILE_SECONDS, find_strays),
             _Task(SESSIONS_SECONDS, clear_sessions),

@@ -9,6 +9,9 @@ from slipway.accounts import api as accounts
 from slipway.accounts import token_api as tokens
 from slipway.apidocs import ApiDocs, ApiSchema
 from slipway.audit import api as audit
+from slipway.builds import api as builds
+from slipway.builds import context_api as contexts
+from slipway.builds import log_api as build_logs
 from slipway.catalog import api as catalog
 from slipway.catalog import credentials_api as credentials
 from slipway.catalog import search_api as search
@@ -27,6 +30,7 @@ handler404 = "slipway.errors.not_found"
 handler500 = "slipway.errors.server_error"
 
 PROJECT = "projects/<str:team>/<str:project>"
+BUILD = f"{PROJECT}/builds/<str:build>"
 CONTAINER = f"{PROJECT}/containers/<str:container>"
 
 api = [
@@ -59,6 +63,15 @@ api = [
     path(f"{PROJECT}/jobs/<str:job>/cancel", jobs.Cancel.as_view(), name="job-cancel"),
     path(f"{PROJECT}/jobs/<str:job>/retry", jobs.Retry.as_view(), name="job-retry"),
     path(f"{PROJECT}/jobs/<str:job>/logs", job_logs.JobLogs.as_view(), name="job-logs"),
+    path(f"{PROJECT}/builds", builds.Builds.as_view(), name="builds"),
+    path(f"{PROJECT}/builds/contexts", contexts.Contexts.as_view(), name="build-contexts"),
+    path(
+        f"{PROJECT}/builds/contexts/<str:context>", contexts.ContextContents.as_view(), name="build-context"
+    ),
+    path(BUILD, builds.BuildDetail.as_view(), name="build"),
+    path(f"{BUILD}/cancel", builds.Cancel.as_view(), name="build-cancel"),
+    path(f"{BUILD}/retry", builds.Retry.as_view(), name="build-retry"),
+    path(f"{BUILD}/logs", build_logs.BuildLogs.as_view(), name="build-logs"),
     path("jobs", jobs.AllJobs.as_view(), name="all-jobs"),
     path(f"{PROJECT}/usage", quotas.Usage.as_view(), name="usage"),
     path(f"{PROJECT}/limits", quotas.ProjectLimits.as_view(), name="project-limits"),

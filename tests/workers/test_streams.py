@@ -22,6 +22,7 @@ from workers.agent import following
 from workers.agent.logwatch import LogWatch
 from workers.agent.streams import Streams, parse_signal
 from workers.content import DirectoryContent, DirectoryWriter
+from workers.contexts import Contexts
 from workers.engine import logs
 from workers.engine.doctor import Check
 from workers.engine.logwriting import LogWriter
@@ -70,6 +71,7 @@ class Agent:
             boot="b",
             containers=self.containers,
             uploads=self.uploads,
+            contexts=Contexts(self.job_logs.parent / "contexts", self.uploads),
             watch=self.watch,
             job_log=lambda job: self.job_logs / job,
             examine=lambda: (Check("kernel", "ok", "6.18"),),

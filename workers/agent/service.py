@@ -72,6 +72,7 @@ class Agent:
                 boot=boot_id(),
                 containers=self._containers,
                 uploads=node.uploads,
+                contexts=node.contexts,
                 watch=self._watch,
                 job_log=places.job_log,
                 examine=lambda: doctor.examine(places, node.environment.instance),
@@ -198,6 +199,7 @@ class Agent:
             self._sweep_due.clear()
             await asyncio.to_thread(self._node.uploads.sweep)
             await asyncio.to_thread(images.give_up_unused, self._node.engine.images, time.time())
+            await asyncio.to_thread(self._node.contexts.sweep)
             await asyncio.to_thread(images.sweep, self._node.engine.images)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_due.wait(), SWEEP_EVERY)

@@ -17,10 +17,12 @@ from aiohttp import web
 from workers.agent import following
 from workers.agent.containers import Containers
 from workers.agent.logwatch import LogWatch
+from workers.contexts import MANIFEST_MAX, Contexts
 from workers.engine import logs, logwriting
 from workers.engine.doctor import Check
 from workers.errors import (
     BadCommand,
+    ContextInvalid,
     NoSpace,
     NoSuchBlob,
     NoSuchContainer,
@@ -55,6 +57,7 @@ class Streams:
     boot: str
     containers: Containers
     uploads: Uploads
+    contexts: Contexts
     watch: LogWatch
     job_log: Callable[[str], Path]
     """Where a job's log is, or would be."""
@@ -70,6 +73,10 @@ class Streams:
         application.router.add_get("/v1/containers/{id}/usage", self.usage)
         application.router.add_put("/v1/uploads", self.upload)
         application.router.add_delete("/v1/uploads/{digest}", self.drop_upload)
+        application.router.add_post("/v1/uploads/{digest}", self.keep_upload)
+        application.router.add_post("/v1/contexts/{scope}", self.propose_context)
+        application.router.add_put("/v1/contexts/{scope}/{context}", self.fill_context)
+        application.router.add_post("/v1/contexts/{scope}/{context}/archive", self.assemble_context)
         application.router.add_get("/v1/doctor", self.doctor)
         return application
 
@@ -130,6 +137,39 @@ class Streams:
         digest = Digest.parse(request.match_info["digest"])
         await asyncio.to_thread(self.uploads.release, digest)
         return web.Response(status=204)
+
+    async def keep_upload(self, request: web.Request) -> web.Response:
+        """Once more: it is dropped when it was released as often as it was kept."""
+        digest = Digest.parse(request.match_info["digest"])
+        size = await asyncio.to_thread(self.uploads.keep_again, digest)
+        return web.json_response({"digest": str(digest), "size": size})
+
+    async def propose_context(self, request: web.Request) -> web.Response:
+        manifest = bytearray()
+        async for piece in request.content.iter_any():
+            manifest += piece
+            if len(manifest) > MANIFEST_MAX:
+                raise ContextInvalid(f"The manifest is larger than {MANIFEST_MAX >> 20} MiB")
+        scope = request.match_info["scope"]
+        proposal = await asyncio.to_thread(self.contexts.propose, scope, bytes(manifest))
+        return web.json_response(asdict(proposal))
+
+    async def fill_context(self, request: web.Request) -> web.Response:
+        scope, context = request.match_info["scope"], request.match_info["context"]
+        contents = await asyncio.to_thread(self.contexts.contents, scope, context)
+        try:
+            async with aclosing(_in_large_pieces(request)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(contents.feed, piece)
+            contents.finish()
+        finally:
+            await asyncio.to_thread(contents.close)
+        return web.json_response({"taken": contents.taken})
+
+    async def assemble_context(self, request: web.Request) -> web.Response:
+        scope, context = request.match_info["scope"], request.match_info["context"]
+        digest, size = await asyncio.to_thread(self.contexts.assemble, scope, context)
+        return web.json_response({"digest": str(digest), "size": size}, status=201)
 
     async def doctor(self, _request: web.Request) -> web.Response:
         return web.json_response([asdict(check) for check in await asyncio.to_thread(self.examine)])

@@ -35,7 +35,7 @@ class Places:
             os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest, self.all_layer_notes,
                   self.images, self.snapshots, self.records, self.logs, self.jobs, self.job_logs,
-                  self.uploads)  # fmt: skip
+                  self.uploads, self.contexts)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
         for path in (self.layers / "sha256", self.all_layer_notes / "sha256"):
@@ -144,6 +144,10 @@ class Places:
     def job_log(self, job: str) -> Path:
         """What the job wrote, in segments as a container's log (``workers.engine.logwriting``)."""
         return self.job_logs / _component(job)
+
+    @property
+    def contexts(self) -> Path:
+        return self.node / "contexts"
 
     @property
     def uploads(self) -> Path:

@@ -1,8 +1,8 @@
 """``/ws``: the one WebSocket of a tab. Topics share it (docs/architecture.md, 6).
 
-``project:<id>`` and ``container:<id>`` bring hints, ``log:<container>`` and ``job-log:<job>`` a log. Who
-asks for a topic must be allowed to read it; unknown and forbidden look the same. Rights are looked at again
-from time to time.
+``project:<id>`` and ``container:<id>`` bring hints; ``log:<container>``, ``job-log:<job>`` and
+``build-log:<build>`` a log. Who asks for a topic must be allowed to read it; unknown and forbidden look the
+same. Rights are looked at again from time to time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import User
+from slipway.builds.logs import build_log
+from slipway.builds.queries import find_build
 from slipway.containers.logs import container_log
 from slipway.containers.queries import get_container
 from slipway.jobs.logs import job_log
@@ -56,10 +58,11 @@ TOPICS: dict[str, Callable[[Actor, str], Any]] = {
     "container": get_container,
     "log": get_container,
     "job-log": get_job,
+    "build-log": find_build,
 }
 """What can be listened to: its kind, and who finds the object for an actor that may see it."""
 
-LOGS: dict[str, Callable[[Any], Log]] = {"log": container_log, "job-log": job_log}
+LOGS: dict[str, Callable[[Any], Log]] = {"log": container_log, "job-log": job_log, "build-log": build_log}
 """What can be followed: the log of such an object."""
 
 

@@ -78,6 +78,34 @@ async def upload(node: Node, chunks: AsyncIterator[bytes]) -> Upload:
     return Upload(str(body["digest"]), int(body["size"]))
 
 
+async def keep_upload(node: Node, digest: str) -> int:
+    """The upload is there for one more use; its size. Raise ``NoSuchBlob`` when it is gone."""
+    body = await _json("POST", node, f"/v1/uploads/{digest}")
+    return int(body["size"])
+
+
+async def propose_context(node: Node, scope: str, manifest: AsyncIterator[bytes]) -> dict[str, Any]:
+    """``context``, ``missing`` …, as the node says. Raise ``ContextInvalid``, ``NoSpace`` …"""
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
+    path = f"/v1/contexts/{scope}"
+    body: dict[str, Any] = await _json("POST", node, path, data=manifest, timeout=timeout)
+    return body
+
+
+async def fill_context(node: Node, scope: str, context: str, contents: AsyncIterator[bytes]) -> int:
+    """How many contents were taken. Raise ``ContextInvalid``, ``ContextIncomplete``, ``NoSpace`` …"""
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
+    path = f"/v1/contexts/{scope}/{context}"
+    return int((await _json("PUT", node, path, data=contents, timeout=timeout))["taken"])
+
+
+async def assemble_context(node: Node, scope: str, context: str) -> Upload:
+    """The context as an upload. Raise ``ContextIncomplete``, ``NoSpace`` …"""
+    timeout = aiohttp.ClientTimeout(total=600.0, connect=CONNECT_SECONDS)
+    body = await _json("POST", node, f"/v1/contexts/{scope}/{context}/archive", timeout=timeout)
+    return Upload(str(body["digest"]), int(body["size"]))
+
+
 async def drop_upload(node: Node, digest: str) -> None:
     await _json("DELETE", node, f"/v1/uploads/{digest}")
 

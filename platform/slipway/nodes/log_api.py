@@ -106,15 +106,18 @@ class LogView(AsyncApiView):
     """Base of the views that answer a log: they name their path's parameters and ``find`` it."""
 
     renderer_classes = [PlainText, Ndjson]
+    query_kind: type[LogsQuery] = LogsQuery
 
     def find(self) -> Log:
         """May ask the database. Raise ``NotFound``."""
         raise NotImplementedError
 
     async def answer(self, request: Request) -> StreamingHttpResponse:
-        asked = self.query(LogsQuery)
+        asked = self.query(self.query_kind)
         log = await sync_to_async(self.find)()
-        wanted = LogRequest(asked["position"], asked["tail"], asked["follow"], asked["stream"])
+        wanted = LogRequest(
+            asked["position"], asked["tail"], asked["follow"], asked["stream"], asked.get("step")
+        )
         answer = LogAnswer(read_log(log, wanted), self._render(request, asked))
         try:
             await answer.begin(FIRST_SECONDS if wanted.follow else None)

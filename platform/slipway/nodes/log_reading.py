@@ -38,6 +38,12 @@ class LogRequest:
     follow: bool = False
     stream: str | None = None
     """stdout or stderr; None for both."""
+    step: int | None = None
+    """Of a build; None for all."""
+
+    def takes(self, stream: str) -> bool:
+        step, _, name = stream.rpartition(":")
+        return self.stream in (None, name) and self.step in (None, int(step) if step.isdigit() else None)
 
 
 class Source(Protocol):
@@ -96,7 +102,7 @@ async def read_log(
             async with aclosing(found) as entries:  # type: ignore[type-var]  # an async generator in fact
                 async for entry in entries:
                     position, tail, failures = entry.next, None, 0
-                    if asked.stream in (None, entry.stream.rpartition(":")[2]):
+                    if asked.takes(entry.stream):
                         yield entry
         except (NoSuchContainer, NoSuchLog) as error:
             # What has not begun yet is not known to its node, and its log is empty.

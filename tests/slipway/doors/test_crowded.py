@@ -13,6 +13,7 @@ from django.utils import timezone
 from slipway.accounts.actors import OPERATOR
 from slipway.accounts.models import Invitation, Membership, ProjectMembership, Role, Token, User
 from slipway.audit.services import record
+from slipway.builds.models import Build
 from slipway.catalog.models import Image, Reference
 from slipway.containers.models import Container
 from slipway.jobs.models import Job
@@ -77,8 +78,13 @@ def crowd_things(project: Project, names: list[str]) -> None:
         Reference(project=project, image=each, name="many", tag=name)
         for each, name in zip(images, names, strict=True)
     )
-    Job.objects.bulk_create(
+    jobs = Job.objects.bulk_create(
         Job(project=project, node=node, kind=job.kind, subject=name, command=job.command) for name in names
+    )
+    first = Build.objects.count() + 1
+    Build.objects.bulk_create(
+        Build(project=project, job=each, number=first + number, source_kind="none")
+        for number, each in enumerate(jobs)
     )
 
 

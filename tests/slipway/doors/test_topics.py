@@ -19,7 +19,13 @@ from tests.slipway.doors.table import FILE, ROLES, Door, read_doors
 from tests.slipway.doors.world import NOBODY, World, make_world
 
 DOORS = [door for door in read_doors() if door.name.startswith("ws:")]
-KEYS = {"project": "project_id", "container": "container_id", "log": "container_id", "job-log": "job_id"}
+KEYS = {
+    "project": "project_id",
+    "container": "container_id",
+    "log": "container_id",
+    "job-log": "job_id",
+    "build-log": "build_id",
+}
 """Topic to the argument in world.py that it takes."""
 PATIENCE = 5.0
 

@@ -18,7 +18,16 @@ from slipway.catalog.models import Image
 from slipway.containers.models import Container, State
 from slipway.projects import quotas
 from slipway.projects.models import Project, Resource
-from tests.factories import digest, make_actor, make_container, make_image, make_job, make_project, make_team
+from tests.factories import (
+    digest,
+    make_actor,
+    make_build,
+    make_container,
+    make_image,
+    make_job,
+    make_project,
+    make_team,
+)
 
 NOBODY: dict[str, str] = {
     "team": "nada",
@@ -29,6 +38,9 @@ NOBODY: dict[str, str] = {
     "container_id": digest("nobody's container").removeprefix("sha256:"),
     "image": digest("nobody's image"),
     "image_id": digest("nobody's image"),
+    "build": "7654321",
+    "build_id": uuid.uuid4().hex,
+    "context": digest("nobody's context").removeprefix("sha256:"),
     "job": uuid.uuid4().hex,
     "job_id": uuid.uuid4().hex,
     "token": uuid.uuid4().hex,
@@ -89,6 +101,7 @@ def make_world() -> World:
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
     job = make_job(project)
     credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
+    build = make_build(project, number=1234567, job={"state": "running"})
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
     known = {
         **NOBODY,
@@ -100,6 +113,8 @@ def make_world() -> World:
         "container_id": container.id,
         "image": spare.image_id,
         "image_id": spare.image_id,
+        "build": str(build.number),
+        "build_id": build.hex,
         "job": job.hex,
         "job_id": job.hex,
         "token": token.hex,

@@ -41,7 +41,8 @@ def test_a_team_with_twice_the_weight_gets_twice_as_many() -> None:
 def test_a_team_that_was_away_has_saved_up_nothing() -> None:
     queue = Queue(slots=1, waiting=entries(*"aaaa"))
     begun(queue, 4)
-    queue.waiting = entries(*"bbbbaaaa")
+    for entry in entries(*"bbbbaaaa"):
+        queue.add(entry)
     assert Counter(begun(queue, 4))["b"] in (2, 3)
 
 
@@ -86,7 +87,7 @@ def test_places_are_what_happens_whichever_ends_first(
         while (grant := queue.grant()) is not None:
             happened.append(grant.entry.job)
         assert len(queue.running) <= slots
-        queue.end(chance.choice(queue.running))
+        queue.end(chance.choice(list(queue.running.values())))
     assert happened == told
 
 
@@ -105,11 +106,11 @@ def test_places_are_what_happens_at_quotas_and_locks_when_jobs_end_as_they_began
     while queue.waiting or queue.running:
         while (grant := queue.grant()) is not None:
             happened.append(grant.entry.job)
-            running = Counter(entry.project for entry in queue.running)
+            running = Counter(entry.project for entry in queue.running.values())
             assert all(running[project] <= (most or 0) for project, most in room.items())
-            locks = Counter((entry.project, entry.lock) for entry in queue.running if entry.lock)
+            locks = Counter((entry.project, entry.lock) for entry in queue.running.values() if entry.lock)
             assert max(locks.values(), default=0) <= 1
-        queue.end(queue.running[0])
+        queue.end(next(iter(queue.running.values())))
     assert happened == told
     assert sorted(happened) == list(range(len(of)))
 
@@ -124,7 +125,7 @@ def test_no_team_waits_for_more_than_its_share(
     """Waiting team → the jobs of others let go since it waits for its next turn."""
     for number, (arrives, team) in enumerate(history):
         if arrives:
-            queue.waiting.append(Entry(number, team, team))
+            queue.add(Entry(number, team, team))
             since.setdefault(team, Counter())
             continue
         grant = queue.grant()

@@ -1,0 +1,78 @@
+"""The command of a build: what its row keeps, and what is put in whenever it is sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from slipway.accounts.sealing import seal, unseal
+from slipway.builds.models import Build
+from slipway.builds.requests import BuildRequest, options_of
+from slipway.catalog.models import Reference
+from slipway.jobs.handlers import JobCommand
+from slipway.jobs.models import Job
+from slipway.projects.models import Project
+from slipway.projects.queries import find_library
+from workers.errors import BadCommand
+from workers.messages import BuildImage, BuildSource, Limits
+
+SOURCE_FIELDS = ("upload", "url", "ref", "subdirectory", "username")
+
+
+def sealed(request: BuildRequest) -> str:
+    """The secrets of ``request`` as the row keeps them until the build has ended; empty without any."""
+    if not request.options.secrets and not request.source.password:
+        return ""
+    return seal(json.dumps({"secrets": request.options.secrets, "password": request.source.password}))
+
+
+def command_of_build(build: Build) -> BuildImage:
+    """Without secrets and without what the project's images are now."""
+    return BuildImage(
+        job=build.job.hex,
+        build=build.hex,
+        attempt=1,
+        project=build.project.slice,
+        scope=build.project.hex,
+        source=BuildSource(
+            kind=build.source_kind, **{name: build.source.get(name) for name in SOURCE_FIELDS}
+        ),
+        options=options_of(build.options),
+        limits=Limits(**build.limits),
+        timeout=float(build.timeout),
+    )
+
+
+def complete(job: Job, command: JobCommand) -> JobCommand:
+    """As it is sent: with its secrets, the job's attempt and the images it may begin from.
+
+    Raise ``BadCommand`` when the build is gone, ``Unreadable`` when its secrets do not open.
+    """
+    if not isinstance(command, BuildImage):
+        return command
+    build = Build.objects.select_related("project__team").filter(job=job.pk).first()
+    if build is None:
+        raise BadCommand("The build of this job is gone.", job=job.hex)
+    opened = json.loads(unseal(build.sealed)) if build.sealed else {"secrets": {}, "password": None}
+    library = find_library()
+    return replace(
+        command,
+        attempt=job.attempt,
+        options=replace(command.options, secrets=opened["secrets"]),
+        source=replace(command.source, password=opened["password"]),
+        library_scope=library.hex if library is not None else None,
+        local_images=_images(build.project),
+        library_images=_images(library) if library is not None else {},
+    )
+
+
+def _images(project: Project) -> dict[str, str]:
+    """Familiar reference → image id, of the project's list."""
+    names = Reference.objects.filter(project=project, image__withdrawn=False).order_by()
+    return {
+        f"{name}:{tag}": image for name, tag, image in names.values_list("name", "tag", "image__image_id")
+    }
+
+
+def limits_as_kept(limits: Limits) -> dict[str, int]:
+    return asdict(limits)

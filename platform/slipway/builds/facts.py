@@ -1,0 +1,99 @@
+"""What nodes tell of builds, written to the rows. The caller holds a transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from slipway.builds.models import Build, BuildStep, StepState
+from slipway.hints import Hint, project_hint
+from slipway.ids import parse_id
+from slipway.jobs import progress
+from slipway.nodes.models import Node
+from workers.messages import BuildFinished, BuildProgressed, StepFacts
+
+log = structlog.get_logger(__name__)
+
+STEPS_MAX = 2000
+WARNINGS_MAX = 500
+COLUMNS = ("position", "stage", "name", "state", "started_at", "ended_at", "reason", "progress")
+Hints = tuple[Hint, ...]
+
+
+def progressed(event: BuildProgressed, node: Node) -> Hints:
+    """Write the steps that changed. What a lower attempt says than one heard of already is passed over."""
+    build = _find(event.build, event.job, node)
+    if build is None or event.attempt < build.attempt:
+        return ()
+    progress.go_on(event.job, node)
+    if event.attempt > build.attempt:
+        Build.objects.filter(pk=build.pk).update(attempt=event.attempt)
+    return _told(build) if _write_steps(build, event.steps[:STEPS_MAX]) else ()
+
+
+def _write_steps(build: Build, told: tuple[StepFacts, ...]) -> bool:
+    """Whether anything changed."""
+    known = {step.number: step for step in build.steps.all()}
+    new, changed = [], []
+    for position, facts in enumerate(told):
+        step = _step(build, position, facts)
+        before = known.pop(facts.id, None)
+        if before is None:
+            new.append(step)
+        elif any(getattr(before, name) != getattr(step, name) for name in COLUMNS):
+            step.pk = before.pk
+            changed.append(step)
+    BuildStep.objects.filter(pk__in=[step.pk for step in known.values()]).delete()
+    BuildStep.objects.bulk_create(new)
+    if changed:
+        BuildStep.objects.bulk_update(changed, COLUMNS)
+    return bool(new or changed or known)
+
+
+def _step(build: Build, position: int, facts: StepFacts) -> BuildStep:
+    return BuildStep(
+        build=build,
+        number=facts.id,
+        position=position,
+        stage=facts.stage[:160],
+        name=facts.name[:4000],
+        state=facts.state if facts.state in StepState.values else StepState.WAITING,
+        started_at=_time(facts.started_at),
+        ended_at=_time(facts.ended_at),
+        reason=facts.reason[:4000],
+        progress=facts.progress[:200],
+    )
+
+
+def finished(event: BuildFinished, node: Node) -> Hints:
+    """Write the result. The first that comes stands: a job has one outcome, whichever attempt it is of."""
+    build = _find(event.build, event.job, node)
+    if build is None or not build.is_active:
+        return ()
+    Build.objects.filter(pk=build.pk).update(
+        attempt=max(build.attempt, event.attempt),
+        image_id=event.image_id or "",
+        manifest_digest=event.manifest_digest or "",
+        output=event.output or "",
+        warnings=[warning[:2000] for warning in event.warnings[:WARNINGS_MAX]],
+        provenance=event.provenance,
+    )
+    return _told(build)
+
+
+def _find(build_id: str, job_id: str, node: Node) -> Build | None:
+    key = parse_id(build_id)
+    found = Build.objects.select_related("job").filter(pk=key, job__node=node).first() if key else None
+    if found is None or found.job.hex != job_id:
+        log.warning("event_of_unknown_build", build=build_id, job=job_id)
+        return None
+    return found
+
+
+def _told(build: Build) -> Hints:
+    return (project_hint(build.project_id.hex, "builds"),)
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,233 @@
+"""Writes: builds as people wish them. What nodes tell of them is in ``builds.facts``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from slipway.accounts.actors import Actor
+from slipway.accounts.policy import Action, require
+from slipway.audit.services import record
+from slipway.builds.commands import SOURCE_FIELDS, command_of_build, limits_as_kept, sealed
+from slipway.builds.errors import ContextGone, SecretsNeeded
+from slipway.builds.models import Build, SourceKind
+from slipway.builds.requests import BuildRequest, options_of, plain_options
+from slipway.hints import publish_project
+from slipway.jobs import services as jobs
+from slipway.jobs.errors import JobActive
+from slipway.jobs.models import Job, JobKind, JobState
+from slipway.projects import ledger
+from slipway.projects.models import Project, Resource
+from workers.messages import BuildSource
+
+KEPT = "build"
+"""The holder in the ledger of a context kept for retries."""
+KEPT_FOR = timedelta(hours=23)
+"""Nodes drop what nobody asked for after a day."""
+KEPT_MOST = 5
+"""Of a project's contexts, the newest."""
+
+
+def create_build(
+    actor: Actor,
+    project: Project,
+    request: BuildRequest,
+    *,
+    retry_of: Build | None = None,
+    context_kept: bool = False,
+) -> Build:
+    """Queue a build in the project; with a group, in the place of those of it that wait.
+
+    ``context_kept``: the node holds the upload once more than the build needs it. Raise ``NotFound``,
+    ``NotAllowed``, ``InvalidBuild``, ``Unsupported``, ``InvalidReference``, ``QuotaExceeded``, ``NoNode``.
+    """
+    require(actor, Action.WRITE, project)
+    request = request.checked()
+    limits = request.limits(project.memory_bytes_max, project.cpu_millis_max, project.pids_max)
+    with transaction.atomic():
+        build = _row(project, request, retry_of)
+        build.limits = limits_as_kept(limits)
+        build.context_kept = context_kept
+        build.job = _job(build, request)
+        command = command_of_build(build)
+        _take_the_place_of(actor, build)
+        _queue(actor, build, command, request)
+        record(actor, "build.create", build, number=build.number, **_told(build))
+        publish_project(project.hex, "builds")
+    return build
+
+
+def _row(project: Project, request: BuildRequest, retry_of: Build | None) -> Build:
+    # The project's row stands for its numbers; its key is not locked.
+    Project.objects.select_for_update(of=("self",), no_key=True).get(pk=project.pk)
+    last = Build.objects.filter(project=project).aggregate(last=Max("number"))["last"] or 0
+    source = {name: value for name in SOURCE_FIELDS if (value := getattr(request.source, name))}
+    if request.source.kind == SourceKind.UPLOAD:
+        source |= {"name": request.name[:200], "size": request.size}
+    return Build(
+        project=project,
+        number=last + 1,
+        source_kind=request.source.kind,
+        source=source,
+        options=plain_options(request.options),
+        secret_ids=sorted(request.options.secrets),
+        sealed=sealed(request),
+        timeout=request.timeout,
+        group=request.group,
+        retry_of=retry_of,
+        notes=request.notes(),
+    )
+
+
+def _job(build: Build, request: BuildRequest) -> Job:
+    job = jobs.new_job(JobKind.BUILD_IMAGE, f"#{build.number} {build.title}")
+    job.project = build.project
+    job.lock = f"build:{build.group}" if build.group else ""
+    job.expires_at = timezone.now() + timedelta(seconds=request.queue_timeout)
+    return job
+
+
+def _queue(actor: Actor, build: Build, command: object, request: BuildRequest) -> None:
+    claims = {Resource.DISK.value: request.size} if request.size else {}
+    jobs.queue_job(actor, build.project, build.job, command, claims)  # type: ignore[arg-type]  # ours
+    build.save(force_insert=True)
+    if build.context_kept:
+        ledger.settle(build.project.pk, KEPT, build.hex, {Resource.DISK.value: request.size})
+
+
+def _told(build: Build) -> dict[str, Any]:
+    told: dict[str, Any] = {"source": build.source_kind, "tags": build.tags, "with": build.secret_ids}
+    if build.source_kind == SourceKind.GIT:
+        told |= {"url": build.source.get("url"), "ref": build.source.get("ref")}
+    if build.group:
+        told["group"] = build.group
+    if build.retry_of is not None:
+        told["retry_of"] = build.retry_of.number
+    return told
+
+
+def _take_the_place_of(actor: Actor, build: Build) -> None:
+    """The latest of a group wins: those that wait give way, one that runs goes on to its end first."""
+    if not build.group:
+        return
+    waiting = Build.objects.filter(
+        project=build.project, group=build.group, job__state=JobState.QUEUED, job__cancel_requested_at=None
+    )
+    for older in waiting.select_related("job", "project__team"):
+        cause = {
+            "code": "BUILD_SUPERSEDED",
+            "message": f"Build #{build.number} of the same group took its place.",
+            "facts": {"build": build.number, "group": build.group},
+        }
+        Job.objects.filter(pk=older.job_id).update(cause=cause)
+        jobs.cancel(actor, older.job)
+
+
+def cancel(actor: Actor, build: Build) -> Build:
+    """Wish the build ended. Safe to repeat. Raise ``NotFound``, ``NotAllowed``, ``JobEnded``."""
+    build.job = jobs.cancel(actor, build.job)
+    return build
+
+
+def retry(
+    actor: Actor,
+    build: Build,
+    *,
+    no_cache: bool = False,
+    secrets: Mapping[str, str] | None = None,
+    password: str | None = None,
+) -> Build:
+    """A new build of the same source with the same options. The caller has the node keep the upload.
+
+    Raise as ``create_build`` does, ``JobActive``, ``SecretsNeeded``, ``ContextGone``.
+    """
+    require(actor, Action.WRITE, build)
+    request = repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
+    with transaction.atomic():
+        made = create_build(actor, build.project, request, retry_of=build, context_kept=build.context_kept)
+        if build.context_kept:
+            _let_go(build)
+    return made
+
+
+def repeated(
+    build: Build, *, no_cache: bool, secrets: Mapping[str, str], password: str | None
+) -> BuildRequest:
+    """What asks for ``build`` once more. Raise ``JobActive``, ``SecretsNeeded``, ``ContextGone``."""
+    if build.is_active:
+        raise JobActive("The build is still under way; cancel it first.", state=build.job.state)
+    missing = sorted(set(build.secret_ids) - secrets.keys())
+    if missing:
+        raise SecretsNeeded(
+            f"The build's secrets ({', '.join(missing)}) were dropped when it ended; give them again.",
+            secrets=", ".join(missing),
+        )
+    if build.source_kind == SourceKind.UPLOAD and not build.context_kept:
+        raise ContextGone("What was uploaded for this build is no longer kept; upload it again.")
+    options = options_of(build.options, {name: secrets[name] for name in build.secret_ids})
+    source = BuildSource(
+        kind=build.source_kind,
+        password=password,
+        **{name: build.source.get(name) for name in SOURCE_FIELDS},
+    )
+    return BuildRequest(
+        source=source,
+        options=replace(options, no_cache=options.no_cache or no_cache),
+        name=str(build.source.get("name") or ""),
+        size=int(build.source.get("size") or 0),
+        group=build.group,
+        timeout=build.timeout,
+    )
+
+
+def check_retry(
+    actor: Actor,
+    build: Build,
+    *,
+    no_cache: bool = False,
+    secrets: Mapping[str, str] | None = None,
+    password: str | None = None,
+) -> None:
+    """Raise what ``retry`` would, before the node is asked to keep anything."""
+    require(actor, Action.WRITE, build)
+    repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
+
+
+def may_retry(build: Build) -> bool:
+    """Whether ``retry`` would find all it needs, people's secrets apart."""
+    return not build.is_active and (build.source_kind != SourceKind.UPLOAD or build.context_kept)
+
+
+# --------------------------------------------------------------------------- contexts kept for retries
+
+
+def surplus(project: Project) -> list[Build]:
+    """Builds whose context need not be kept any longer: the project has newer ones."""
+    kept = Build.objects.filter(project=project, context_kept=True).select_related("job").order_by("-number")
+    return [build for build in kept[KEPT_MOST:] if not build.is_active]
+
+
+def let_go(builds: Iterable[Build]) -> None:
+    """The contexts of ``builds`` are no longer kept; safe to repeat."""
+    with transaction.atomic():
+        for build in builds:
+            _let_go(build)
+
+
+def _let_go(build: Build) -> None:
+    Build.objects.filter(pk=build.pk).update(context_kept=False)
+    build.context_kept = False
+    ledger.release(KEPT, build.hex)
+
+
+def forget_contexts(now: datetime) -> int:
+    """Let go what nodes drop by themselves after a day. How many."""
+    old = list(Build.objects.filter(context_kept=True, created_at__lt=now - KEPT_FOR)[:200])
+    let_go(old)
+    return len(old)
