@@ -27,7 +27,8 @@ from workers.engine import logs
 from workers.engine.doctor import Check
 from workers.engine.logwriting import LogWriter
 from workers.engine.runtime.process import Process
-from workers.errors import NoSpace, UserError
+from workers.engine.saving import Saved
+from workers.errors import LayerNotKept, NodeError, NoSpace, NoSuchImage, SlipwayError, UserError
 from workers.uploads import Uploads
 
 ID = "a" * 64
@@ -62,6 +63,14 @@ class Agent:
         self.containers = containers
         self.uploads = uploads
         self.job_logs = root / "job-logs"
+        self.saved: Saved | SlipwayError = NoSuchImage("No such image")
+        self.asked: tuple[object, ...] = ()
+
+    def save(self, *asked: object) -> Saved:
+        self.asked = asked
+        if isinstance(self.saved, SlipwayError):
+            raise self.saved
+        return self.saved
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
@@ -74,6 +83,7 @@ class Agent:
             contexts=Contexts(self.job_logs.parent / "contexts", self.uploads),
             watch=self.watch,
             job_log=lambda job: self.job_logs / job,
+            save=self.save,
             examine=lambda: (Check("kernel", "ok", "6.18"),),
         )
         runner = web.AppRunner(streams.application(), access_log=None, shutdown_timeout=0.1)
@@ -379,3 +389,34 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(agent: Agent, monkeypatch
 
 def blobs(agent: Agent) -> list[Path]:
     return list((agent.uploads.content.root / "blobs" / "sha256").iterdir())
+
+
+# --------------------------------------------------------------------------- archives
+
+
+async def test_an_archive_comes_with_its_length(agent: Agent) -> None:
+    pieces = [bytes([number]) * 700_000 for number in range(5)]
+    agent.saved = Saved(3_500_000, iter(pieces))
+    path = f"/v1/images/scope/sha256:{ID}/archive"
+    async with agent.client.get(path, params=[("format", "oci"), ("name", "a"), ("name", "b:1")]) as answer:
+        assert (answer.status, answer.content_length) == (200, 3_500_000)
+        assert await answer.read() == b"".join(pieces)
+    assert agent.asked == ("scope", f"sha256:{ID}", "oci", ["a", "b:1"])
+
+
+async def test_an_archive_that_fails_half_way_is_not_taken_for_whole(agent: Agent) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield bytes(2_000_000)
+        raise NodeError("The layer is damaged")
+
+    agent.saved = Saved(5_000_000, pieces())
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with agent.client.get("/v1/images/scope/sha256:0/archive") as answer:
+            await answer.read()
+
+
+async def test_an_image_that_cannot_be_saved_says_why(agent: Agent) -> None:
+    for error, status in ((NoSuchImage("No such image"), 404), (LayerNotKept("Import it again"), 409)):
+        agent.saved = error
+        found, body = await agent.request("GET", "/v1/images/scope/sha256:0/archive")
+        assert (found, body["code"]) == (status, error.code)

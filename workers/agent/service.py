@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -24,7 +25,7 @@ from workers.agent.shipper import Shipper
 from workers.agent.streams import Streams
 from workers.agent.supervisor import Supervisor
 from workers.agent.tail import Tail
-from workers.engine import doctor, images
+from workers.engine import doctor, images, saving
 from workers.engine.runtime.process import boot_id
 from workers.messages import (
     ContainerExited,
@@ -75,6 +76,7 @@ class Agent:
                 contexts=node.contexts,
                 watch=self._watch,
                 job_log=places.job_log,
+                save=partial(saving.save, node.engine.images),
                 examine=lambda: doctor.examine(places, node.environment.instance),
             ).application(),
             access_log=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,18 +14,21 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from workers.agent import following
+from workers.agent import following, sending
 from workers.agent.containers import Containers
 from workers.agent.logwatch import LogWatch
 from workers.contexts import MANIFEST_MAX, Contexts
 from workers.engine import logs, logwriting
 from workers.engine.doctor import Check
+from workers.engine.saving import Saved
 from workers.errors import (
     BadCommand,
     ContextInvalid,
+    LayerNotKept,
     NoSpace,
     NoSuchBlob,
     NoSuchContainer,
+    NoSuchImage,
     NoSuchLog,
     NotRunning,
     SlipwayError,
@@ -37,6 +40,8 @@ from workers.uploads import Uploads
 _STATUS: tuple[tuple[type[SlipwayError], int], ...] = (
     (NoSuchContainer, 404),
     (NoSuchBlob, 404),
+    (NoSuchImage, 404),
+    (LayerNotKept, 409),
     (NoSuchLog, 404),
     (NotRunning, 409),
     (NoSpace, 507),
@@ -61,6 +66,8 @@ class Streams:
     watch: LogWatch
     job_log: Callable[[str], Path]
     """Where a job's log is, or would be."""
+    save: Callable[[str, str, str, Sequence[str]], Saved]
+    """An image of a scope as an archive: scope, image id, layout, names."""
     examine: Callable[[], tuple[Check, ...]]
     """``doctor``; takes a second or more."""
 
@@ -71,6 +78,7 @@ class Streams:
         application.router.add_get("/v1/jobs/{id}/logs", self.job_logs)
         application.router.add_post("/v1/containers/{id}/kill", self.kill)
         application.router.add_get("/v1/containers/{id}/usage", self.usage)
+        application.router.add_get("/v1/images/{scope}/{id}/archive", self.archive)
         application.router.add_put("/v1/uploads", self.upload)
         application.router.add_delete("/v1/uploads/{digest}", self.drop_upload)
         application.router.add_post("/v1/uploads/{digest}", self.keep_upload)
@@ -122,6 +130,11 @@ class Streams:
         return web.json_response(
             asdict(await asyncio.to_thread(self.containers.usage, request.match_info["id"]))
         )
+
+    async def archive(self, request: web.Request) -> web.StreamResponse:
+        scope, image_id = request.match_info["scope"], request.match_info["id"]
+        layout, names = request.query.get("format", "docker"), request.query.getall("name", [])
+        return await sending.send(request, await asyncio.to_thread(self.save, scope, image_id, layout, names))
 
     async def upload(self, request: web.Request) -> web.Response:
         """The body goes to disk as it comes; what was cut off leaves nothing."""
