@@ -8,6 +8,7 @@ import structlog
 from django.utils import timezone
 
 from slipway.accounts import sealing
+from slipway.catalog.home import token_for
 from slipway.catalog.models import RegistryCredential
 from slipway.catalog.registries import Registries
 from slipway.jobs.handlers import JobCommand
@@ -35,6 +36,8 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
     if not isinstance(command, PullImage | PushImage):
         return command
     reference = Reference.parse(command.reference)
+    if Registries.of_settings().is_ours(reference):
+        return replace(command, access=replace(command.access, password=token_for(job, command, reference)))
     return replace(command, access=with_secret(job.project, reference, command.access))
 
 

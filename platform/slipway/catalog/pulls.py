@@ -12,6 +12,7 @@ from slipway.accounts.errors import InvalidRequest
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.catalog.access import plan_access
+from slipway.catalog.home import plan_home_access, require_pull
 from slipway.catalog.registries import Registries
 from slipway.catalog.upstream import recall
 from slipway.jobs.models import Job, JobKind
@@ -28,9 +29,9 @@ def pull_image(
 ) -> Job:
     """Pull ``name`` into the project's list.
 
-    A tag that was asked for a moment ago is not asked for again unless ``refresh``. Raise ``NotFound``,
-    ``NotAllowed``, ``InvalidReference``, ``InvalidRequest``, ``RegistryNotAllowed``, ``QuotaExceeded``,
-    ``NoNode``.
+    A tag that was asked for a moment ago is not asked for again unless ``refresh``; our own registry always
+    is. Raise ``NotFound``, ``NotAllowed``, ``InvalidReference``, ``InvalidRequest``, ``NoSuchRepository``,
+    ``RegistryNotAllowed``, ``QuotaExceeded``, ``NoNode``.
     """
     require(actor, Action.WRITE, project)
     reference = Reference.parse(name)
@@ -39,19 +40,42 @@ def pull_image(
             f"platform: {platform[:60]!r} is none; linux/amd64 or linux/arm64 are.", field="platform"
         )
     job = new_job(JobKind.PULL_IMAGE, reference.familiar)
+    registries = Registries.of_settings()
     with transaction.atomic():
-        command = _of_others(project, reference, job, platform, refresh=refresh)
+        if registries.is_ours(reference):
+            require_pull(actor, reference)
+            command = _of_ours(project, reference, job, platform, registries)
+        else:
+            registries.require_allowed(reference)
+            command = _of_others(project, reference, job, platform, registries, refresh=refresh)
         # How much it will take is known when it is here; a project that is full already is told so now.
         queue_job(actor, project, job, command, {Resource.DISK.value: 1})
         record(actor, "image.pull", project, reference=str(reference), platform=platform or "")
     return job
 
 
-def _of_others(
-    project: Project, reference: Reference, job: Job, platform: str | None, *, refresh: bool
+def _of_ours(
+    project: Project, reference: Reference, job: Job, platform: str | None, registries: Registries
 ) -> PullImage:
-    registries = Registries.of_settings()
-    registries.require_allowed(reference)
+    return PullImage(
+        job=job.hex,
+        scope=project.hex,
+        reference=str(registries.as_reached(reference)),
+        names=_names(reference),
+        platform=platform,
+        access=plan_home_access(registries),
+    )
+
+
+def _of_others(
+    project: Project,
+    reference: Reference,
+    job: Job,
+    platform: str | None,
+    registries: Registries,
+    *,
+    refresh: bool,
+) -> PullImage:
     known = recall(project, reference, platform, fresh=registries.fresh, now=timezone.now(), refresh=refresh)
     return PullImage(
         job=job.hex,

@@ -10,13 +10,14 @@ from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.catalog.access import plan_access
+from slipway.catalog.home import plan_home_access, require_push
 from slipway.catalog.models import Image
 from slipway.catalog.registries import Registries
 from slipway.jobs.models import Job, JobKind
 from slipway.jobs.services import new_job, queue_job
 from slipway.projects.models import Project
 from workers.errors import InvalidReference, NoSuchImage
-from workers.messages import PushImage
+from workers.messages import PushImage, RegistryAccess
 from workers.oci.reference import DEFAULT_REGISTRY, OFFICIAL, Reference
 
 COMPRESSIONS = ("gzip", "zstd")
@@ -36,18 +37,25 @@ def push_image(actor: Actor, project: Project, image: Image, name: str, *, compr
     with transaction.atomic():
         if not Image.objects.select_for_update().filter(pk=image.pk, withdrawn=False).exists():
             raise NoSuchImage("The image was removed just now.", image=image.image_id)
-        registries.require_allowed(reference)
         command = PushImage(
             job=job.hex,
             scope=image.project_id.hex,
             image_id=image.image_id,
-            reference=str(reference),
-            access=replace(plan_access(project, reference, registries), mirrors=()),
+            reference=str(registries.as_reached(reference)),
+            access=_access(actor, project, reference, registries),
             compression=compression,
         )
         queue_job(actor, project, job, command)
         record(actor, "image.push", image, reference=str(reference))
     return job
+
+
+def _access(actor: Actor, project: Project, reference: Reference, registries: Registries) -> RegistryAccess:
+    if registries.is_ours(reference):
+        require_push(actor, reference)
+        return plan_home_access(registries)
+    registries.require_allowed(reference)
+    return replace(plan_access(project, reference, registries), mirrors=())
 
 
 def parse_target(project: Project, name: str, registries: Registries) -> Reference:

@@ -15,6 +15,8 @@ from slipway.catalog.models import Reference
 from slipway.catalog.registries import Registries
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library, list_projects
+from slipway.repositories.access import Access
+from slipway.repositories.queries import readable
 
 PER_KIND = 25
 
@@ -50,8 +52,33 @@ def search_lists(actor: Actor, query: str, project: Project | None = None) -> li
     return found
 
 
+def search_repositories(
+    actor: Actor, query: str, registries: Registries, project: Project | None = None
+) -> list[Found]:
+    """Repositories of our registry that the actor may pull from (of ``project`` alone, if given)."""
+    rows = readable(Access.of(actor))
+    if project is not None:
+        rows = rows.filter(project=project)
+    for word in _words(query):
+        rows = rows.filter(path__icontains=word)
+    return [
+        Found("repository", f"{registries.own[0]}/{row.path}", row.project.path, _first_line(row.readme))
+        for row in rows[:PER_KIND]
+    ]
+
+
+def _first_line(readme: str) -> str:
+    lines = (line.strip("# \t") for line in readme.splitlines())
+    return next((line for line in lines if line), "")[:200]
+
+
+def _words(query: str) -> list[str]:
+    """A tag's colon parts words as blanks do."""
+    return query.lower().replace(":", " ").split()
+
+
 def _fitting(rows: Any, query: str) -> Sequence[Reference]:
-    for word in query.lower().replace(":", " ").split():
+    for word in _words(query):
         rows = rows.filter(Q(name__icontains=word) | Q(tag__icontains=word))
     return list(rows.select_related("project__team").order_by("name", "tag", "id")[:PER_KIND])
 

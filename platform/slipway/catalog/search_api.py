@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from slipway.catalog.registries import Registries
-from slipway.catalog.search import Found, Outcome, search_lists, search_upstream
+from slipway.catalog.search import Found, Outcome, search_lists, search_repositories, search_upstream
 from slipway.projects.queries import get_project_by_path
 from slipway.views import AsyncApiView, StrictSerializer
 
@@ -68,4 +68,5 @@ class Search(AsyncApiView):
         if asked["project"]:
             project = get_project_by_path(self.actor, *asked["project"].split("/"))
         found = search_lists(self.actor, asked["q"], project)
+        found += search_repositories(self.actor, asked["q"], Registries.of_settings(), project)
         return [each for each in found if not asked["kind"] or each.kind in asked["kind"]]

@@ -17,14 +17,18 @@ from slipway.catalog.errors import ImageInUse, RegistryNotAllowed
 from slipway.catalog.models import Image, Reference, RegistryCredential, UpstreamTag
 from slipway.catalog.pulls import pull_image
 from slipway.catalog.pushes import push_image
+from slipway.catalog.registries import Registries
+from slipway.catalog.search import search_repositories
 from slipway.jobs import services as jobs
 from slipway.jobs.models import Job, JobState
 from slipway.projects.errors import QuotaExceeded
 from slipway.projects.models import Project, QuotaLimit, Resource
+from slipway.repositories import tokens
+from slipway.repositories.models import Repository, Visibility
 from slipway.sweep import resend_jobs
 from tests.factories import digest, make_actor, make_container, make_image, make_library, make_project
 from tests.roads import RecordingRoad
-from workers.errors import InvalidReference, NoSuchImage
+from workers.errors import InvalidReference, NoSuchImage, UserError
 from workers.messages import PullImage, PushImage
 
 pytestmark = pytest.mark.django_db
@@ -361,3 +365,98 @@ def test_a_layer_takes_its_place_once_however_many_images_hold_it(project: Proje
     assert (used.shared_size, used.unique_size) == (200, 0)
     assert (spare.shared_size, spare.unique_size) == (200, 100)
     assert queries.count_containers([used, spare]) == {used.pk: 1}
+
+
+# --------------------------------------------------------------------------- our own registry
+
+
+def test_a_bare_name_is_pushed_to_the_projects_own_repository(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    image = make_image(project)
+    job = push_image(actor, project, image, "web:2")
+    assert job.subject == f"localhost:8000/{project.path}/web:2"
+    [command] = road.take()
+    assert isinstance(command, PushImage)
+    assert command.reference == f"127.0.0.1:8000/{project.path}/web:2"
+    assert command.access.username == "node"
+    assert (command.access.plain_http, command.access.allow_private) == (True, True)
+    claims = tokens.verify(command.access.password or "", "access")
+    assert claims.grants == {f"{project.path}/web": {"pull", "push"}}
+    assert claims.user == actor.user.hex  # type: ignore[union-attr]  # it is a user's
+    assert (command.access.password or "") not in job.command
+    push_image(actor, project, image, "docker.io/library/web:2")
+    [command] = road.take()
+    assert isinstance(command, PushImage)
+    assert command.reference == "docker.io/library/web:2"
+
+
+def test_nobody_pushes_to_a_project_that_is_not_theirs(project: Project, actor: Actor) -> None:
+    image, others = make_image(project), make_project()
+    with pytest.raises(NotFound):
+        push_image(actor, project, image, f"localhost:8000/{others.path}/web:1")
+    with pytest.raises(UserError, match="lacks a part"):
+        push_image(actor, project, image, "localhost:8000/web:1")
+
+
+def test_an_image_of_the_library_is_pushed_as_it_is(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    library = make_library()
+    push_image(actor, project, make_image(library), "busybox:1")
+    [command] = road.take()
+    assert isinstance(command, PushImage)
+    assert (command.scope, command.reference) == (library.hex, f"127.0.0.1:8000/{project.path}/busybox:1")
+
+
+def test_our_own_registry_is_pulled_from_with_a_token_for_that_alone(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    Repository.objects.create(project=project, name="web", path=f"{project.path}/web")
+    pull_image(actor, project, f"localhost:8000/{project.path}/web:1")
+    [command] = road.take()
+    assert isinstance(command, PullImage)
+    assert command.names == (f"localhost:8000/{project.path}/web:1",)
+    assert command.reference == f"127.0.0.1:8000/{project.path}/web:1"
+    assert command.shared_scope is None
+    claims = tokens.verify(command.access.password or "", "access")
+    assert claims.grants == {f"{project.path}/web": {"pull"}}
+
+
+def test_a_repository_one_may_not_see_is_pulled_as_one_that_is_not_there(
+    project: Project, actor: Actor, road: RecordingRoad
+) -> None:
+    others = make_project()
+    path = f"{others.path}/web"
+    repository = Repository.objects.create(project=others, name="web", path=path)
+    told = []
+    for name in (path, f"{others.path}/nothing"):
+        with pytest.raises(NotFound) as caught:
+            pull_image(actor, project, f"localhost:8000/{name}:1")
+        told.append(str(caught.value).replace(name, "…"))
+    assert told[0] == told[1]
+    repository.visibility = Visibility.PUBLIC
+    repository.save()
+    pull_image(actor, project, f"localhost:8000/{path}:1")
+    assert len(road.take()) == 1
+
+
+def test_a_search_finds_repositories_one_may_pull_from(project: Project, actor: Actor) -> None:
+    others = make_project()
+    for owner, name, visibility in (
+        (project, "webshop", "private"),
+        (others, "website", "public"),
+        (others, "web-secret", "private"),
+    ):
+        Repository.objects.create(
+            project=owner,
+            name=name,
+            path=f"{owner.path}/{name}",
+            visibility=visibility,
+            readme="\n# The shop\nmore",
+        )
+    registries = Registries.of_settings()
+    found = search_repositories(actor, "web", registries)
+    assert {each.reference.rpartition("/")[2] for each in found} == {"webshop", "website"}
+    assert {each.description for each in found} == {"The shop"}
+    assert [each.project for each in search_repositories(actor, "web", registries, project)] == [project.path]

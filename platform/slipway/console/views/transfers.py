@@ -17,7 +17,7 @@ from slipway.catalog.models import Image
 from slipway.catalog.pulls import pull_image
 from slipway.catalog.pushes import push_image
 from slipway.catalog.registries import Registries
-from slipway.catalog.search import search_lists, search_upstream
+from slipway.catalog.search import Found, search_lists, search_repositories, search_upstream
 from slipway.console.calls import Call, curls
 from slipway.console.forms import Styled, blame
 from slipway.console.members import member_page, waiting_page
@@ -88,7 +88,7 @@ def image_pull(request: HttpRequest, actor: Actor, team: str, slug: str) -> Http
         "project": project,
         "form": form,
         "words": words,
-        "found": search_lists(actor, words, project) if words else [],
+        "found": _found_here(actor, words, project) if words else [],
         "searched": Registries.of_settings().searched,
         "nav": "projects",
         "calls": curls(
@@ -98,6 +98,11 @@ def image_pull(request: HttpRequest, actor: Actor, team: str, slug: str) -> Http
         ),
     }
     return render(request, "console/image_pull.html", context, status=422 if form.errors else 200)
+
+
+def _found_here(actor: Actor, words: str, project: Project) -> list[Found]:
+    registries = Registries.of_settings()
+    return search_lists(actor, words, project) + search_repositories(actor, words, registries)
 
 
 @require_safe
