@@ -14,6 +14,7 @@ from slipway.builds import context_api as contexts
 from slipway.builds import log_api as build_logs
 from slipway.catalog import api as catalog
 from slipway.catalog import credentials_api as credentials
+from slipway.catalog import recipes_api as recipes
 from slipway.catalog import search_api as search
 from slipway.catalog import transfer_api as transfer
 from slipway.containers import api as containers
@@ -62,6 +63,8 @@ api = [
     path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),
     path(f"{PROJECT}/jobs/<str:job>/cancel", jobs.Cancel.as_view(), name="job-cancel"),
     path(f"{PROJECT}/jobs/<str:job>/retry", jobs.Retry.as_view(), name="job-retry"),
+    path("recipes", recipes.Recipes.as_view(), name="recipes"),
+    path("recipes/<str:recipe>/bake", recipes.Bake.as_view(), name="recipe-bake"),
     path(f"{PROJECT}/jobs/<str:job>/logs", job_logs.JobLogs.as_view(), name="job-logs"),
     path(f"{PROJECT}/builds", builds.Builds.as_view(), name="builds"),
     path(f"{PROJECT}/builds/contexts", contexts.Contexts.as_view(), name="build-contexts"),

@@ -94,7 +94,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--uid-base", type=int, default=1_900_000_000)
     run.add_argument("--subnet", default="10.86.0.0/24")
     run.add_argument("--detach", action="store_true", help="print the id and leave it running")
-    known = ", ".join(sorted(recipes.RECIPES))
+    known = ", ".join(sorted(recipes.ROOTS))
     run.add_argument("archive", help=f"image or rootfs archive, or a recipe: {known}")
     run.add_argument("args", nargs=argparse.REMAINDER, metavar="CMD")
 
@@ -173,7 +173,7 @@ def _image(engine: Engine, archive: str) -> str:
     path = Path(archive)
     if path.exists():
         return importing.import_archive(engine.images, path, scope=SCOPE).image_id
-    if archive not in recipes.RECIPES:
+    if archive not in recipes.ROOTS:
         raise InvalidSpec(f"No such archive or recipe: {archive}")
     with tempfile.TemporaryFile() as baked:
         recipes.bake(archive, baked, lambda line, done, total: None)

@@ -24,6 +24,13 @@ def release_of(os_release: str) -> str:
     return name
 
 
+def release_numbers(os_release: str) -> tuple[str, ...]:
+    """``12`` of a stable release; nothing for one that has no number yet."""
+    facts = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    number = facts.get("VERSION_ID", "").strip('"')
+    return (number,) if number else ()
+
+
 def sources_for(release: str, texts: Iterable[str]) -> str:
     """What of the source files ``texts`` (both formats) offers ``release``, as deb822.
 

@@ -76,13 +76,15 @@ class ImportImage:
 
 @dataclass(frozen=True)
 class BakeImage:
-    """Make a base image from the distribution's packages by a named recipe (busybox, debian)."""
+    """Make an image from the distribution's packages by a named recipe."""
 
     job: str
     scope: str
     recipe: str
     repository: str
     tag: str
+    base: str | None = None
+    """Of a program: id of the image it is installed on, which ``scope`` holds; None: made first."""
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from slipway.accounts.actors import Actor
-from slipway.accounts.errors import InvalidRequest, NotFound
+from slipway.accounts.errors import InvalidRequest
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
-from slipway.catalog.errors import ImageInUse, NoSuchRecipe
+from slipway.catalog.errors import ImageInUse
 from slipway.catalog.models import Image
 from slipway.catalog.uses import uses_of
 from slipway.jobs.models import Job, JobKind
 from slipway.jobs.services import new_job, queue_job
 from slipway.projects.models import Project, Resource
-from slipway.projects.queries import find_library
 from workers.errors import InvalidReference
-from workers.messages import BakeImage, ImportImage, RemoveImage
+from workers.messages import ImportImage, RemoveImage
 from workers.oci.digest import Digest
 from workers.oci.reference import Reference
 
-RECIPES = ("busybox", "debian")
 MAX_CHANGES = 100
 
 
@@ -62,34 +60,6 @@ def import_image(
     with transaction.atomic():
         queue_job(actor, project, job, command, {Resource.DISK.value: size})
         record(actor, "image.import", project, subject=job.subject, upload=digest)
-    return job
-
-
-def bake_image(actor: Actor, recipe: str, *, repository: str | None = None, tag: str = "latest") -> Job:
-    """Make a base image in the library by a named recipe. For administrators.
-
-    Raise ``NoSuchRecipe``, ``NotAllowed``, ``NotFound`` (no library yet), ``NoNode``.
-    """
-    if recipe not in RECIPES:
-        raise NoSuchRecipe(
-            f"There is no recipe {recipe[:60]!r}; known are {', '.join(RECIPES)}.", recipe=recipe[:60]
-        )
-    library = find_library()
-    if library is None:
-        raise NotFound("There is no library yet. Run `manage.py ensure_library`.")
-    require(actor, Action.WRITE, library)
-    name = parse_name(repository or recipe, tag)
-    job = new_job(JobKind.BAKE_IMAGE, name.familiar)
-    command = BakeImage(
-        job=job.hex,
-        scope=library.hex,
-        recipe=recipe,
-        repository=name.familiar_name,
-        tag=name.tag or "latest",
-    )
-    with transaction.atomic():
-        queue_job(actor, library, job, command)
-        record(actor, "image.bake", library, recipe=recipe, subject=job.subject)
     return job
 
 

@@ -10,6 +10,7 @@ from slipway.accounts.models import Role
 from slipway.catalog import queries, services
 from slipway.catalog.errors import AmbiguousImage, ImageInUse, NoSuchRecipe
 from slipway.catalog.models import Image, Reference
+from slipway.catalog.recipes import bake_image
 from slipway.jobs.models import Job, JobState
 from tests.factories import (
     digest,
@@ -66,12 +67,12 @@ def test_viewers_import_nothing() -> None:
 
 def test_base_images_are_baked_into_the_library_by_administrators(road: RecordingRoad) -> None:
     library = make_library()
-    job = services.bake_image(OPERATOR, "busybox")
+    job = bake_image(OPERATOR, "busybox")
     assert road.take() == [BakeImage(job.hex, library.hex, "busybox", "busybox", "latest")]
     with pytest.raises(NotAllowed):
-        services.bake_image(make_actor(), "busybox")
+        bake_image(make_actor(), "busybox")
     with pytest.raises(NoSuchRecipe):
-        services.bake_image(OPERATOR, "windows")
+        bake_image(OPERATOR, "windows")
 
 
 def test_a_removal_takes_the_names_at_once_and_tells_the_node(road: RecordingRoad) -> None:

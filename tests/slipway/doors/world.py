@@ -41,6 +41,7 @@ NOBODY: dict[str, str] = {
     "build": "7654321",
     "build_id": uuid.uuid4().hex,
     "context": digest("nobody's context").removeprefix("sha256:"),
+    "recipe": "none",
     "job": uuid.uuid4().hex,
     "job_id": uuid.uuid4().hex,
     "token": uuid.uuid4().hex,
@@ -65,6 +66,10 @@ NOBODY: dict[str, str] = {
 
 ELSEWHERE = "192.0.2.7"
 """The callers' address: not this machine, which may do more."""
+
+
+OF_ALL = {"username": "marc", "node": "local", "host": "registry.invalid", "recipe": "redis"}
+"""Arguments that are nobody's in particular."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,7 @@ def make_world() -> World:
         "invitation_id": invitation.hex,
         "quota_request": request.hex,
         "request_id": request.hex,
-        "username": "marc",
-        "node": "local",
-        "host": "registry.invalid",
+        **OF_ALL,
     }
     people = {"owner": owner, "viewer": viewer, "stranger": stranger}
     theirs = {"team": other.slug, "slug": "mine", "project": "mine"}

@@ -12,7 +12,8 @@ from slipway import events, sweep
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotAllowed
 from slipway.accounts.models import Role
-from slipway.catalog.services import bake_image, import_image, remove_image
+from slipway.catalog.recipes import bake_image
+from slipway.catalog.services import import_image, remove_image
 from slipway.jobs import handlers
 from slipway.jobs.errors import JobActive, JobEnded, NotRepeatable
 from slipway.jobs.handlers import LEASE

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from slipway.accounts.actors import OPERATOR
 from slipway.catalog.models import Reference
-from slipway.catalog.services import RECIPES, bake_image
+from slipway.catalog.recipes import RECIPES, bake_image
 from slipway.jobs.models import ACTIVE, Job, JobKind, JobState
 from slipway.projects.queries import find_library
 from workers.errors import SlipwayError

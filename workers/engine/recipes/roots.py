@@ -1,4 +1,4 @@
-"""Recipes: base images made on the node from the distribution's own packages, without any registry.
+"""Root filesystems from nothing: the static busybox, and Debian's smallest system.
 
 ``bake`` writes an archive as `docker save` does, so that an image of ours takes the same way in as
 anybody's.
@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import selectors
 import shutil
 import struct
@@ -23,11 +24,17 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from workers.content import full_disk, no_space
-from workers.engine.aptsources import release_of, source_texts, sources_for
+from workers.engine.aptsources import release_numbers, release_of, source_texts, sources_for
 from workers.engine.layouts import host_platform
 from workers.errors import InvalidSpec, NodeError, NoSpace
 
 Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+def _nobody(line: str) -> None:
+    """Nobody wants to know."""
+
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLOCK = 512
@@ -37,45 +44,51 @@ _PT_INTERP = 3
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Root:
+    title: str
     command: tuple[str, ...]
     created_by: str
-    write: Callable[[_HashingWriter, Progress], None]
-    """Write the root filesystem as a tar; raise ``NodeError`` saying what the node lacks."""
+    write: Callable[[_HashingWriter, Progress, Say], tuple[str, ...]]
+    """Write the root filesystem as a tar, and answer its version's names, the most exact one first; raise
+    ``NodeError`` saying what the node lacks."""
 
 
-def bake(recipe: str, target: BinaryIO, progress: Progress) -> None:
-    """Write the archive of a base image to ``target``, a file that can seek.
+def bake(recipe: str, target: BinaryIO, progress: Progress, say: Say = _nobody) -> tuple[str, ...]:
+    """Write the archive of a base image to ``target``, a file that can seek; the tags its version has.
+
+    What the programs at work print goes to ``say``, line by line.
 
     Raise ``InvalidSpec`` for an unknown recipe, ``NodeError`` when a tool is missing or fails,
     ``NoSpace`` when there is no room for the image.
     """
-    if recipe not in RECIPES:
-        raise InvalidSpec(f"There is no recipe {recipe[:60]!r}; there are {', '.join(sorted(RECIPES))}")
+    if recipe not in ROOTS:
+        raise InvalidSpec(f"There is no recipe {recipe[:60]!r}; there are {', '.join(sorted(ROOTS))}")
     try:
         with full_disk(Path(f"/proc/self/fd/{target.fileno()}").readlink()):
-            _write(RECIPES[recipe], target, progress)
+            tags = _write(ROOTS[recipe], target, progress, say)
             target.flush()
+            return tags
     except NoSpace:
         os.ftruncate(target.fileno(), 0)  # or closing would fail on what is still buffered
         raise
 
 
-def _write(chosen: Recipe, target: BinaryIO, progress: Progress) -> None:
+def _write(chosen: Root, target: BinaryIO, progress: Progress, say: Say) -> tuple[str, ...]:
     start = target.tell()
     target.write(bytes(_BLOCK))  # the layer's header: its size is known last
     layer = _HashingWriter(target)
-    chosen.write(layer, progress)
+    tags = chosen.write(layer, progress, say)
     target.write(bytes(-layer.size % _BLOCK))
     target.seek(start)
     target.write(_member("layer.tar", layer.size))
     target.seek(0, io.SEEK_END)
-    config = _config(chosen, f"sha256:{layer.hash.hexdigest()}")
+    config = _config(chosen, f"sha256:{layer.hash.hexdigest()}", tags)
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = json.dumps([{"Config": name, "RepoTags": None, "Layers": ["layer.tar"]}]).encode()
     files = ((name, config), ("manifest.json", manifest))
     target.writelines(_member(file, len(data)) + data + bytes(-len(data) % _BLOCK) for file, data in files)
     target.write(bytes(2 * _BLOCK))
+    return tags
 
 
 class _HashingWriter:
@@ -97,14 +110,27 @@ def _member(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
-def _config(recipe: Recipe, diff_id: str) -> bytes:
-    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _today() -> datetime:
+    """When images made today were made: the same packages on one day give the same bytes."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _config(recipe: Root, diff_id: str, tags: tuple[str, ...]) -> bytes:
+    created = _today().isoformat(timespec="seconds").replace("+00:00", "Z")
     platform = host_platform()
     body = {
         "created": created,
         "architecture": platform.architecture,
         "os": platform.os,
-        "config": {"Env": [_PATH], "Cmd": list(recipe.command)},
+        "config": {
+            "Env": [_PATH],
+            "Cmd": list(recipe.command),
+            "Labels": {
+                "org.opencontainers.image.title": recipe.title,
+                "org.opencontainers.image.version": tags[0],
+                "org.opencontainers.image.created": created,
+            },
+        },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": created, "created_by": recipe.created_by}],
     }
@@ -126,7 +152,7 @@ _DIRECTORIES = {
 }  # fmt: skip
 
 
-def _busybox(target: _HashingWriter, progress: Progress) -> None:
+def _busybox(target: _HashingWriter, progress: Progress, say: Say) -> tuple[str, ...]:
     program = shutil.which("busybox")
     if program is None:
         raise NodeError("busybox is missing on this node: apt-get install busybox-static")
@@ -134,6 +160,7 @@ def _busybox(target: _HashingWriter, progress: Progress) -> None:
     if _is_dynamic(data):
         raise NodeError(f"{program} needs shared libraries: apt-get install busybox-static")
     progress("Linking the applets of busybox", 0, len(data))
+    say(f"Linking the applets of {program}")
     listing = subprocess.run([program, "--list"], capture_output=True, text=True, check=False)
     applets = [name for name in listing.stdout.split() if name != "busybox"]
     if listing.returncode != 0 or "sh" not in applets:
@@ -149,6 +176,16 @@ def _busybox(target: _HashingWriter, progress: Progress) -> None:
             link.linkname = "bin/busybox"
             tar.addfile(link)
     progress(f"Linked {len(applets)} applets", len(data), len(data))
+    return busybox_tags(subprocess.run([program], capture_output=True, text=True, check=False).stdout)
+
+
+def busybox_tags(help_text: str) -> tuple[str, ...]:
+    """``1.35.0``, ``1.35`` and ``1`` of ``BusyBox v1.35.0 (Debian …``; raise ``NodeError``."""
+    match = re.match(r"BusyBox v(\d+)\.(\d+)\.(\d+)", help_text)
+    if match is None:
+        raise NodeError(f"busybox does not tell its version: {help_text[:80]!r}")
+    numbers = match.groups()
+    return tuple(".".join(numbers[:count]) for count in (3, 2, 1))
 
 
 def _entry(name: str, kind: bytes, mode: int, size: int = 0) -> tarfile.TarInfo:
@@ -171,7 +208,7 @@ def _is_dynamic(program: bytes) -> bool:
 # --------------------------------------------------------------------------- debian
 
 _MMDEBSTRAP = (
-    "mmdebstrap", "--mode=root", "--format=tar", "--variant=minbase", "--skip=output/dev",
+    "mmdebstrap", "--verbose", "--mode=root", "--format=tar", "--variant=minbase", "--skip=output/dev",
     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     '--aptopt=Acquire::Languages "none"',
@@ -187,13 +224,15 @@ _STEPS = tuple(
 """What of its words on stderr is worth a person's time."""
 
 
-def _debian(target: _HashingWriter, progress: Progress) -> None:
-    release = release_of(Path("/etc/os-release").read_text())
+def _debian(target: _HashingWriter, progress: Progress, say: Say) -> tuple[str, ...]:
+    os_release = Path("/etc/os-release").read_text()
+    release = release_of(os_release)
     if shutil.which("mmdebstrap") is None:
         raise NodeError("mmdebstrap is missing on this node: apt-get install mmdebstrap")
     sources = sources_for(release, source_texts(Path("/etc/apt")))
     # mmdebstrap's workspace must be open to apt's unprivileged user, and needs the room of a system.
-    environment = {**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"}  # noqa: S108 - by design
+    epoch = str(int(_today().timestamp()))
+    environment = {**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": epoch}  # noqa: S108 - by design
     with tempfile.NamedTemporaryFile("w", suffix=".sources") as file:
         file.write(sources)
         file.flush()
@@ -205,7 +244,7 @@ def _debian(target: _HashingWriter, progress: Progress) -> None:
             env=environment,
         )
         try:
-            complaints = _relay(process, target, progress)
+            complaints = _relay(process, target, progress, say)
         finally:
             if process.poll() is None:
                 process.terminate()  # it removes its workspace then
@@ -217,9 +256,12 @@ def _debian(target: _HashingWriter, progress: Progress) -> None:
             f"mmdebstrap failed for Debian {release}: {' '.join(complaints)[-600:] or f'status {status}'}",
             release=release,
         )
+    return (release, *release_numbers(os_release))
 
 
-def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: Progress) -> list[str]:
+def _relay(
+    process: subprocess.Popen[bytes], target: _HashingWriter, progress: Progress, say: Say
+) -> list[str]:
     """Take the archive and report the steps until the process closes both; its errors and warnings."""
     output, steps = cast(IO[bytes], process.stdout), cast(IO[bytes], process.stderr)
     complaints: list[str] = []
@@ -239,14 +281,16 @@ def _relay(process: subprocess.Popen[bytes], target: _HashingWriter, progress: P
                 else:
                     *lines, rest = (rest + data).split(b"\n")
                     for line in (each.decode(errors="replace").strip() for each in lines):
+                        say(line)
                         if line.startswith(_STEPS):
                             step = line.removeprefix("I: ").rstrip(".").capitalize()
+                            progress(step, target.size, 0)
                         elif line.startswith(("E: ", "W: ", "Err:")):
                             complaints.append(line)
     return complaints
 
 
-RECIPES: dict[str, Recipe] = {
-    "busybox": Recipe(("sh",), "Debian's busybox-static", _busybox),
-    "debian": Recipe(("bash",), "mmdebstrap --variant=minbase", _debian),
+ROOTS: dict[str, Root] = {
+    "busybox": Root("BusyBox", ("sh",), "Debian's busybox-static", _busybox),
+    "debian": Root("Debian", ("bash",), "mmdebstrap --variant=minbase", _debian),
 }
