@@ -20,7 +20,7 @@ from workers.oci.reference import Reference
 
 AMD64 = Platform("linux", "amd64")
 LOCAL = RegistryAccess(plain_http=True, allow_private=True)
-SOON = Patience(connect=5.0, silence=20.0, pauses=(0.01, 0.02, 0.03))
+SOON = Patience(connect=5.0, silence=20.0, pauses=(0.01, 0.02, 0.03), outages=(0.01, 0.02, 0.03))
 
 
 @dataclass

@@ -39,8 +39,10 @@ class Patience:
     connect: float = 15.0
     silence: float = 60.0
     """Seconds without a byte after which a connection counts as broken."""
-    pauses: tuple[float, ...] = (0.3, 1.0, 3.0, 8.0)
-    """Seconds before each further attempt; none is made after the last."""
+    pauses: tuple[float, ...] = (0.3, 1.0, 3.0)
+    """Seconds before each further attempt at a question; none is made after the last."""
+    outages: tuple[float, ...] = (0.3, 1.0, 3.0, 8.0, 20.0)
+    """The same for a blob that is under way: much was spent on it already."""
 
 
 PATIENCE = Patience()

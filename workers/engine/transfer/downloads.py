@@ -92,7 +92,7 @@ class Download:
         repository = self._repositories[0]
         self._breaks = 1 if self._at > self._broken_at else self._breaks + 1
         self._broken_at = self._at
-        pauses = repository.client.patience.pauses
+        pauses = repository.client.patience.outages
         if self._breaks > len(pauses):
             if len(self._repositories) == 1:
                 raise repository.unreachable(why)

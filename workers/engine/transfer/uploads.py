@@ -137,7 +137,7 @@ class _Block:
 
     def _persist(self, attempt: Callable[[str], str], location: str, digest: Digest | None) -> str:
         """What ``attempt`` returns, made again from where the registry stands when it failed."""
-        pauses = iter(self._repository.client.patience.pauses)
+        pauses = iter(self._repository.client.patience.outages)
         while True:
             try:
                 return attempt(location)
