@@ -122,6 +122,42 @@ class StageCycle(InvalidDockerfile):
     code = "STAGE_CYCLE"
 
 
+class BuildFailed(UserError):
+    """A build cannot go on: what its step asks for cannot be. Facts: file, line, step."""
+
+    code = "BUILD_FAILED"
+
+
+class StepFailed(BuildFailed):
+    """A RUN ended with another exit code than 0."""
+
+    code = "BUILD_STEP_FAILED"
+
+
+class BuildExceeded(BuildFailed):
+    """A limit was reached: memory, time, size."""
+
+    code = "BUILD_LIMIT_EXCEEDED"
+
+
+class InvalidContext(BuildFailed):
+    """The build context is damaged, hostile or too large."""
+
+    code = "BUILD_CONTEXT_INVALID"
+
+
+class BuildUnsupported(BuildFailed):
+    """Something builds here do not do, refused by its name."""
+
+    code = "BUILD_UNSUPPORTED"
+
+
+class FetchFailed(BuildFailed):
+    """A URL or a git repository that the build needs cannot be had."""
+
+    code = "BUILD_FETCH_FAILED"
+
+
 class CommandNotFound(UserError):
     """Exit code 127, as a shell says it."""
 

@@ -37,6 +37,10 @@ class Environment:
     group: str
     """Whose members may talk to the agent."""
     log: str
+    build_slots: int = 2
+    """Builds at once."""
+    build_cache_bytes: int = 20 << 30
+    build_cache_days: int = 30
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         egress_allow=_networks(variables, "SLIPWAY_EGRESS_ALLOW", ()),
         group=variables.get("SLIPWAY_GROUP") or "slipway",
         log=variables.get("SLIPWAY_LOG") or "json",
+        build_slots=_number(variables, "SLIPWAY_BUILD_SLOTS", 2),
+        build_cache_bytes=_number(variables, "SLIPWAY_BUILD_CACHE_GB", 20) << 30,
+        build_cache_days=_number(variables, "SLIPWAY_BUILD_CACHE_DAYS", 30),
     )
 
 
@@ -125,6 +132,13 @@ def _name(variables: Mapping[str, str], name: str, default: str) -> str:
     if not _NAME.fullmatch(value):
         raise NodeError(f"{name}={value}: up to 40 lower-case letters, digits and inner hyphens are needed")
     return value
+
+
+def _number(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name) or str(default)
+    if not text.isdigit() or int(text) < 1:
+        raise NodeError(f"{name}={text}: a whole number from 1 on is needed")
+    return int(text)
 
 
 def _networks(variables: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ class Agent:
             watch=self.watch,
             job_log=lambda job: self.job_logs / job,
             save=self.save,
+            build_log=lambda build: self.job_logs / f"build-{build}",
             examine=lambda: (Check("kernel", "ok", "6.18"),),
         )
         runner = web.AppRunner(streams.application(), access_log=None, shutdown_timeout=0.1)

@@ -77,6 +77,7 @@ class Agent:
                 watch=self._watch,
                 job_log=places.job_log,
                 save=partial(saving.save, node.engine.images),
+                build_log=places.build_log,
                 examine=lambda: doctor.examine(places, node.environment.instance),
             ).application(),
             access_log=None,

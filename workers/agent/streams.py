@@ -68,6 +68,8 @@ class Streams:
     """Where a job's log is, or would be."""
     save: Callable[[str, str, str, Sequence[str]], Saved]
     """An image of a scope as an archive: scope, image id, layout, names."""
+    build_log: Callable[[str], Path]
+    """Likewise of a build."""
     examine: Callable[[], tuple[Check, ...]]
     """``doctor``; takes a second or more."""
 
@@ -76,6 +78,7 @@ class Streams:
         application.router.add_get("/v1/health", self.health)
         application.router.add_get("/v1/containers/{id}/logs", self.logs)
         application.router.add_get("/v1/jobs/{id}/logs", self.job_logs)
+        application.router.add_get("/v1/builds/{id}/logs", self.build_logs)
         application.router.add_post("/v1/containers/{id}/kill", self.kill)
         application.router.add_get("/v1/containers/{id}/usage", self.usage)
         application.router.add_get("/v1/images/{scope}/{id}/archive", self.archive)
@@ -98,6 +101,9 @@ class Streams:
 
     async def job_logs(self, request: web.Request) -> web.StreamResponse:
         return await self._written(request, self.job_log(request.match_info["id"]))
+
+    async def build_logs(self, request: web.Request) -> web.StreamResponse:
+        return await self._written(request, self.build_log(request.match_info["id"]))
 
     async def _written(self, request: web.Request, directory: Path) -> web.StreamResponse:
         """The log of work of our own. Raise ``NoSuchLog``."""

@@ -15,6 +15,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from workers.engine import containers, images, importing, logs, recipes, records
+from workers.engine.build import command
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.places import Places
 from workers.errors import InvalidSpec, SlipwayError
@@ -41,12 +42,12 @@ _START_FAILED, _UNKNOWN_EXIT = 125, 255
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    command: Callable[[Engine, argparse.Namespace], int] = options.command
+    action: Callable[[Engine, argparse.Namespace], int] = options.command
     try:
         places = Places(options.data.absolute(), options.run_dir.absolute())
         engine = open_engine(places, instance=INSTANCE, runtime=options.runtime)
         with chdir(places.node_run):  # conmon drops its notes where it was started
-            return command(engine, options)
+            return action(engine, options)
     except SlipwayError as error:
         print(f"{error.code}: {error.message}", file=sys.stderr)
         return _START_FAILED
@@ -64,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run a command and exit with its code; leave nothing but the image")
     _add_run_options(run)
+    build = commands.add_parser("build", help="build an image of a directory with a Dockerfile")
+    command.add_options(build)
+    _add_place(build)
+    build.set_defaults(command=build_image)
     for name, action, text in (
         ("ps", ps, "list containers"),
         ("rm", rm, "remove containers"),
@@ -91,12 +96,16 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--entrypoint", nargs="?", const="")
     run.add_argument("--tty", action="store_true")
     run.add_argument("--read-only", action="store_true")
-    run.add_argument("--uid-base", type=int, default=1_900_000_000)
-    run.add_argument("--subnet", default="10.86.0.0/24")
+    _add_place(run)
     run.add_argument("--detach", action="store_true", help="print the id and leave it running")
     known = ", ".join(sorted(recipes.ROOTS))
     run.add_argument("archive", help=f"image or rootfs archive, or a recipe: {known}")
     run.add_argument("args", nargs=argparse.REMAINDER, metavar="CMD")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--uid-base", type=int, default=1_900_000_000)
+    parser.add_argument("--subnet", default="10.86.0.0/24")
 
 
 def _bytes(text: str) -> int:
@@ -109,7 +118,7 @@ def _bytes(text: str) -> int:
 
 def run_once(engine: Engine, options: argparse.Namespace) -> int:
     """Run, print the log as it comes, remove; the exit code is the container's."""
-    command = _command(options, _image(engine, options.archive))
+    wanted = _command(options, _image(engine, options.archive))
     ends: list[ContainerExited | ContainerFailed] = []
 
     def emit(event: Event) -> None:
@@ -118,16 +127,21 @@ def run_once(engine: Engine, options: argparse.Namespace) -> int:
         if isinstance(event, ContainerExited | ContainerFailed):
             ends.append(event)
 
-    containers.run(engine, command, emit)
+    containers.run(engine, wanted, emit)
     if options.detach and not ends:
-        print(command.container)
+        print(wanted.container)
         return 0
     try:
-        _follow(engine, command.container, emit)
+        _follow(engine, wanted.container, emit)
     finally:
-        containers.remove(engine, RemoveContainer(command.container, _LAST), emit)
-        containers.drop_logs(engine, DropLogs(command.container))
+        containers.remove(engine, RemoveContainer(wanted.container, _LAST), emit)
+        containers.drop_logs(engine, DropLogs(wanted.container))
     return _exit_code(ends[0])
+
+
+def build_image(engine: Engine, options: argparse.Namespace) -> int:
+    project = ProjectSlice(SCOPE, options.uid_base, options.subnet)
+    return command.build(engine, options, scope=SCOPE, project=project)
 
 
 def ps(engine: Engine, options: argparse.Namespace) -> int:

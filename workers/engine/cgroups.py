@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from workers.errors import RuntimeFailed
+from workers.messages import Limits
 
 ROOT = Path("/sys/fs/cgroup")
 _SHIMS = "shims"
@@ -168,6 +169,41 @@ class Cgroups:
         return found
 
     # ------------------------------------------------------------------ effects
+
+    def confine(self, path: str, limits: Limits, *, weight: int) -> None:
+        """The cgroup exists; all below it together get no more than ``limits``, and of busy CPUs a share
+        of ``weight`` where an ordinary cgroup has 100. Repeatable."""
+        period = 100_000
+        quota = max(1000, limits.cpu_millis * period // 1000)
+        if self.hierarchy.version == 1:
+            texts = {
+                ("memory", "memory.limit_in_bytes"): str(limits.memory_bytes),
+                ("cpu", "cpu.cfs_period_us"): str(period),
+                ("cpu", "cpu.cfs_quota_us"): str(quota),
+                ("cpu", "cpu.shares"): str(max(2, weight * 1024 // 100)),
+                ("pids", "pids.max"): str(limits.pids),
+            }
+        else:
+            texts = {
+                ("memory", "memory.max"): str(limits.memory_bytes),
+                ("cpu", "cpu.max"): f"{quota} {period}",
+                ("cpu", "cpu.weight"): str(weight),
+                ("pids", "pids.max"): str(limits.pids),
+            }
+            self._delegate(path, ("memory", "cpu", "pids"))
+        for (controller, name), text in texts.items():
+            (_made(self._in(controller, path)) / name).write_text(text)
+
+    def _delegate(self, path: str, controllers: Iterable[str]) -> None:
+        """Version 2: every cgroup above ``path`` hands the controllers down."""
+        assert self.hierarchy.unified is not None  # noqa: S101 - asked on version 2 only
+        directory = self.hierarchy.unified
+        for part in path.strip("/").split("/"):
+            with suppress(OSError):  # handed down already, or by somebody who does not let us change it
+                (directory / "cgroup.subtree_control").write_text(
+                    " ".join(f"+{each}" for each in controllers)
+                )
+            directory = _made(directory / part)
 
     def kill(self, path: str) -> None:
         """SIGKILL everything inside and wait until it is gone. Nothing to do is fine."""

@@ -19,6 +19,7 @@ from workers import crash
 from workers.content import sync_directory, write_durably
 from workers.engine import layers as layer_store
 from workers.engine import snapshots
+from workers.engine.build.cache import cached_layers
 from workers.engine.kernel import Kernel
 from workers.engine.layers import ArchiveLimits, Unpacked
 from workers.engine.places import Places
@@ -195,7 +196,7 @@ def _used(places: Places) -> set[str]:
         # A note torn by a power cut spares nothing: its container cannot run before it is written anew,
         # and that needs the grant.
         used.update(snapshots.noted(places, directory.name) or ())
-    return used
+    return used | cached_layers(places)
 
 
 def _read(path: Path, image_id: str) -> Image:

@@ -133,6 +133,11 @@ class Networks:
             for directory in self._places.addresses.iterdir():
                 leases.drop(directory)
 
+    def allows(self, address: str) -> bool:
+        """Whether the operator lets containers reach this private address."""
+        host = ipaddress.ip_address(address)
+        return any(host in ipaddress.ip_network(each) for each in self._allow)
+
     # ------------------------------------------------------------------ the container
 
     def lease(self, project: ProjectSlice, container: str) -> str:

@@ -35,13 +35,14 @@ class Places:
             os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest, self.all_layer_notes,
                   self.images, self.snapshots, self.records, self.logs, self.jobs, self.job_logs,
-                  self.uploads, self.contexts)  # fmt: skip
+                  self.uploads, self.contexts, *self.build_places)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
         for path in (self.layers / "sha256", self.all_layer_notes / "sha256"):
             _directory(path, 0o700)
-        for path in (self.node_run, self.namespaces, self.bundles):
+        for path in (self.node_run, self.namespaces, self.bundles, self.build_bundles):
             _directory(path, 0o711)
+        _directory(self.fetches, 0o711)
         for path in (self.exits, self.addresses):
             _directory(path, 0o700)
 
@@ -154,6 +155,67 @@ class Places:
         """A directory per uploaded blob, a file in it per job that still wants the blob."""
         return self.node / "uploads"
 
+    @property
+    def builds(self) -> Path:
+        return self.node / "builds"
+
+    @property
+    def build_places(self) -> tuple[Path, ...]:
+        return (self.builds, self.build_snapshots, self.build_mounts, self.build_work, self.build_doomed,
+                self.build_logs, self.build_records)  # fmt: skip
+
+    @property
+    def build_cache(self) -> Path:
+        """What is in the cache: a SQLite file (``workers.engine.build.cache``)."""
+        return self.builds / "cache.sqlite3"
+
+    @property
+    def build_snapshots(self) -> Path:
+        return self.builds / "snapshots"
+
+    def build_snapshot(self, project: str, key: str) -> Path:
+        """The upper of a step until it becomes a layer."""
+        return self.build_snapshots / _component(project) / _component(key)
+
+    @property
+    def build_mounts(self) -> Path:
+        return self.builds / "mounts"
+
+    def build_mount(self, project: str, name: str) -> Path:
+        """A cache mount: ``data``, and copies of it for those who share it with nobody."""
+        return self.build_mounts / _component(project) / _component(name)
+
+    @property
+    def build_work(self) -> Path:
+        """A directory per running attempt, locked by it; whatever lies here unlocked is rubbish."""
+        return self.builds / "work"
+
+    @property
+    def build_doomed(self) -> Path:
+        """What is being removed: nobody looks for it any more, somebody may still read it."""
+        return self.builds / "doomed"
+
+    @property
+    def fetches(self) -> Path:
+        """Where git works, as nobody of the node: outside of what only root may enter."""
+        return self.data / "fetch"
+
+    @property
+    def build_logs(self) -> Path:
+        return self.builds / "logs"
+
+    def build_log(self, build: str) -> Path:
+        """What the build's steps wrote (``workers.engine.logwriting``)."""
+        return self.build_logs / _component(build)
+
+    @property
+    def build_records(self) -> Path:
+        return self.builds / "records"
+
+    def build_record(self, build: str) -> Path:
+        """The highest attempt of a build that was begun here, and the uploads it wants."""
+        return self.build_records / _component(build)
+
     # ------------------------------------------------------------------ run: gone after a reboot
 
     @property
@@ -180,6 +242,10 @@ class Places:
     @property
     def bundles(self) -> Path:
         return self.node_run / "containers"
+
+    @property
+    def build_bundles(self) -> Path:
+        return self.node_run / "builds"
 
     def bundle(self, container: str) -> Path:
         return self.bundles / _component(container)
@@ -221,6 +287,16 @@ class Places:
     def lease(self, project: str, address: str) -> Path:
         """Held by the container whose id is the file's content."""
         return self.leases(project) / _component(address)
+
+
+@dataclass(frozen=True)
+class BuildPlaces(Places):
+    """The same tree, with the bundles of builds' steps in the place of containers': nobody who looks after
+    containers looks there."""
+
+    @property
+    def bundles(self) -> Path:
+        return self.build_bundles
 
 
 def _directory(path: Path, mode: int) -> None:

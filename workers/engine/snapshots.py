@@ -70,7 +70,7 @@ def mount(
     remove_tree(writable / "work")
     (writable / "work").mkdir(mode=0o700)
     rootfs.mkdir(mode=0o711, parents=True, exist_ok=True)
-    lowers = _visible([places.layer(layer.diff_id) for layer in reversed(layers)])
+    lowers = visible([places.layer(layer.diff_id) for layer in reversed(layers)])
     kernel.mount_overlay(overlay(lowers or [_nothing(writable)], writable, userns, uid_base), rootfs)
     return rootfs
 
@@ -101,7 +101,7 @@ def _note(path: Path, diff_ids: list[str]) -> None:
     aside.replace(path)
 
 
-def _visible(lowers: list[Path]) -> list[Path]:
+def visible(lowers: list[Path]) -> list[Path]:
     """Cut below a layer whose root is opaque: the kernel heeds that mark in every directory but the root."""
     for position, lower in enumerate(lowers):
         if layer_store.is_opaque(lower):

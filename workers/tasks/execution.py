@@ -9,9 +9,12 @@ import structlog
 
 from workers import crash, sealing
 from workers.app import STARTS, STOPS
+from workers.engine.host import Emit
+from workers.engine.logwriting import LogWriter
 from workers.errors import BadCommand, NodeError, SlipwayError
 from workers.messages import (
     BakeImage,
+    BuildDropped,
     BuildImage,
     CancelJob,
     Command,
@@ -27,14 +30,32 @@ from workers.messages import (
     decode_command,
 )
 from workers.node import Node
-from workers.tasks import containers, images
+from workers.tasks import builds, containers, images
 from workers.tasks.failures import failure_of
-from workers.tasks.jobs import Jobs
+from workers.tasks.jobs import Check, JobCommand, Jobs, Work
 
 STOP_AGAIN = 0.5
 TROUBLE_AGAIN = 5.0
 
 log = structlog.get_logger(__name__)
+
+
+def work(node: Node, made: builds.Builds) -> Work:
+    """What jobs of every kind do."""
+
+    def perform(command: JobCommand, emit: Emit, check: Check, written: LogWriter) -> None:
+        if isinstance(command, BuildImage):
+            made.perform(command, emit, check, written)
+        else:
+            images.perform(node, command, emit, check, written)
+
+    def tidy(command: JobCommand) -> None:
+        if isinstance(command, BuildImage):
+            made.tidy(command)
+        else:
+            images.tidy(node, command)
+
+    return Work(perform, tidy)
 
 
 class Later(Exception):
@@ -51,6 +72,7 @@ class Executor:
 
     node: Node
     jobs: Jobs
+    builds: builds.Builds | None = None
     _starts: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STARTS))
     _stops: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(STOPS))
 
@@ -59,9 +81,11 @@ class Executor:
         """Try the keys and take up jobs that an earlier worker left. Raise ``NodeError``."""
         sealing.load_node_key(node.places.keys / "node")
         sealing.load_platform_key(node.places.keys / "platform")
-        jobs = Jobs(node.places, node.emit, images.work(node))
+        made = builds.Builds(node)
+        made.recover()
+        jobs = Jobs(node.places, node.emit, work(node, made), builds=node.environment.build_slots)
         jobs.resume()
-        return cls(node, jobs)
+        return cls(node, jobs, made)
 
     def execute(self, envelope: str) -> None:
         """Raise ``BadCommand`` when it is not for us, ``Later`` when it cannot be carried out now."""
@@ -101,8 +125,10 @@ class Executor:
         match command:
             case ImportImage() | BakeImage() | RemoveImage() | PullImage() | PushImage():
                 self.jobs.submit(command)
-            case BuildImage() | DropBuild():
-                raise BadCommand("This node does not build images yet", kind=type(command).__name__)
+            case BuildImage():
+                self.jobs.submit(command)
+            case DropBuild():
+                self._drop(command)
             case CancelJob():
                 self.jobs.cancel(command.job)
             case StopContainer():
@@ -110,6 +136,11 @@ class Executor:
             case RunContainer() | RemoveContainer() | DropLogs():
                 with self._starts:
                     containers.perform(self.node, command)
+
+    def _drop(self, command: DropBuild) -> None:
+        if self.builds is None or not self.builds.drop(command):
+            raise Later(TROUBLE_AGAIN)
+        self.node.emit(BuildDropped(command.build))
 
     def _stop(self, command: StopContainer) -> None:
         """However many containers are being stopped, threads are left for starts."""

@@ -18,15 +18,8 @@ from workers.node import Node
 from workers.oci.digest import Digest
 from workers.tasks import transfers
 from workers.tasks.baking import bake
-from workers.tasks.jobs import Check, JobCommand, Work
+from workers.tasks.jobs import Check, JobCommand
 from workers.tasks.reporting import Reporter, tell
-
-
-def work(node: Node) -> Work:
-    return Work(
-        perform=lambda command, emit, check, log: perform(node, command, emit, check, log),
-        tidy=lambda command: tidy(node, command),
-    )
 
 
 def perform(node: Node, command: JobCommand, emit: Emit, check: Check, log: LogWriter) -> None:

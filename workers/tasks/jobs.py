@@ -30,6 +30,7 @@ from workers.engine.places import Places
 from workers.errors import SlipwayError
 from workers.messages import (
     BakeImage,
+    BuildImage,
     Event,
     ImportImage,
     JobCancelled,
@@ -50,6 +51,8 @@ SLOTS = 2
 """Jobs at once. Both cores of a small node stay usable for containers."""
 TRANSFERS = 3
 """Pulls and pushes at once, beside the others: they mostly wait for somebody else's network."""
+BUILDS = 2
+"""Builds at once, beside the others."""
 KEPT = 7 * 24 * 3600.0
 """Seconds an outcome is kept: far longer than any command for the job could still come."""
 LOG_KEPT = 30 * 24 * 3600.0
@@ -59,7 +62,7 @@ HEARTBEAT = 5.0
 PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
-JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage
+JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage | BuildImage
 _Lane = queue.SimpleQueue[JobCommand | None]
 log = structlog.get_logger(__name__)
 
@@ -86,11 +89,19 @@ class Jobs:
     """``submit`` from any thread of one process; ``resume`` once, first."""
 
     def __init__(
-        self, places: Places, emit: Emit, work: Work, *, slots: int = SLOTS, transfers: int = TRANSFERS
+        self,
+        places: Places,
+        emit: Emit,
+        work: Work,
+        *,
+        slots: int = SLOTS,
+        transfers: int = TRANSFERS,
+        builds: int = BUILDS,
     ) -> None:
         self._places, self._emit, self._work = places, emit, work
         self._here: _Lane = queue.SimpleQueue()
         self._transfers: _Lane = queue.SimpleQueue()
+        self._builds: _Lane = queue.SimpleQueue()
         self._taken: set[str] = set()
         self._running: dict[str, JobProgressed] = {}
         """Job → what it last said."""
@@ -98,7 +109,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         # Daemons: a worker that stops does not wait for a job; it is begun again.
-        lanes = [self._here] * slots + [self._transfers] * transfers
+        lanes = [self._here] * slots + [self._transfers] * transfers + [self._builds] * builds
         self._threads = [
             threading.Thread(target=self._serve, args=(lane,), name=f"job-{number}", daemon=True)
             for number, lane in enumerate(lanes)
@@ -162,6 +173,7 @@ class Jobs:
         for _ in self._threads:
             self._here.put(None)
             self._transfers.put(None)
+            self._builds.put(None)
         for thread in self._threads:
             thread.join(timeout)
 
@@ -171,6 +183,8 @@ class Jobs:
         self._lane_of(command).put(command)
 
     def _lane_of(self, command: JobCommand) -> _Lane:
+        if isinstance(command, BuildImage):
+            return self._builds
         return self._transfers if isinstance(command, PullImage | PushImage) else self._here
 
     def _serve(self, lane: _Lane) -> None:

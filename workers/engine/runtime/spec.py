@@ -85,8 +85,18 @@ class Placement:
 
 
 def own_nofile_limit() -> int:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return _NOFILE[1] if hard == resource.RLIM_INFINITY else hard
+    return own_limit("RLIMIT_NOFILE")
+
+
+def own_limit(kind: str) -> int:
+    """The node's own hard limit, which nobody can raise. Raise ``InvalidSpec`` for an unknown kind."""
+    number = getattr(resource, kind, None)
+    if not isinstance(number, int):
+        raise InvalidSpec(f"There is no limit called {kind.removeprefix('RLIMIT_').lower()!r}")
+    hard = resource.getrlimit(number)[1]
+    if hard != resource.RLIM_INFINITY:
+        return hard
+    return _NOFILE[1] if kind == "RLIMIT_NOFILE" else 1 << 40
 
 
 def build(spec: ContainerSpec, image: ImageConfig, project: ProjectSlice, place: Placement) -> dict[str, Any]:

@@ -1,0 +1,322 @@
+"""One build, from the request to its result; what is shared by all builds of a node is a ``Builder``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from workers.engine import layers as layer_store
+from workers.engine.build import addresses, contexts, exporting, provenance, room
+from workers.engine.build.addresses import Allowed
+from workers.engine.build.bases import Bases, Pull, Scope
+from workers.engine.build.cache import Cache, Session
+from workers.engine.build.contents import Digests
+from workers.engine.build.contexts import Context
+from workers.engine.build.doing import do, stamp
+from workers.engine.build.fetching import Fetcher
+from workers.engine.build.git import Git, Repository
+from workers.engine.build.graph import Graph, NamedContext, PlanRequest
+from workers.engine.build.planning import plan
+from workers.engine.build.progress import Progress, Tell
+from workers.engine.build.redaction import patterns
+from workers.engine.build.room import Room
+from workers.engine.build.solver import Task, stages
+from workers.engine.build.steps import CONTEXT
+from workers.engine.build.unpacking import ContextLimits
+from workers.engine.dockerfile.locations import Finding
+from workers.engine.dockerfile.reading import parse
+from workers.engine.host import Engine
+from workers.engine.images import Image
+from workers.engine.layouts import host_platform
+from workers.engine.logwriting import LogWriter
+from workers.engine.transfer.addresses import is_public
+from workers.errors import BuildUnsupported, InvalidContext
+from workers.messages import BuildImage, BuildSource, RegistryAccess
+
+_IMAGE = "docker-image://"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Of one process; safe to share between its threads."""
+
+    engine: Engine
+    cache: Cache
+    digests: Digests = field(default_factory=Digests)
+    context_limits: ContextLimits = field(default_factory=ContextLimits)
+
+    @classmethod
+    def open(cls, engine: Engine) -> Builder:
+        return cls(engine, Cache(engine.places))
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What a build needs of the world around it."""
+
+    open_upload: Callable[[str], BinaryIO]
+    """An archive the node took, by its digest."""
+    pull: Pull
+    keep_output: Callable[[Callable[[BinaryIO], None]], str]
+    """Takes what writes a tar; the digest of the upload that holds it."""
+    tell: Tell
+    log: LogWriter
+    cancelled: Callable[[], None]
+    """Raises when somebody wants the build ended."""
+    directory: Path | None = None
+    """In place of an upload: a directory of the node, by hand only."""
+
+
+@dataclass(frozen=True)
+class Built:
+    image: Image | None
+    output: str | None
+    warnings: tuple[str, ...]
+    provenance: str
+
+
+def build(builder: Builder, command: BuildImage, doors: Doors) -> Built:
+    """Raise ``BuildFailed`` and its kind, ``InvalidDockerfile``, ``NoSpace``, what ``doors.cancelled``
+    raises. However it ends, nothing is left but the cache; a killed one ``room.recover`` cleans up."""
+    _refuse(command)
+    engine = builder.engine
+    progress = Progress(doors.tell)
+    with ExitStack() as stack:
+        place = stack.enter_context(room.opened(engine, command.build, command.project, command.limits))
+        session = stack.enter_context(builder.cache.session(command.project.id))
+        stack.enter_context(layer_store.lease(engine.places))
+        attempt = _Attempt(builder, command, doors, progress, place, time.monotonic() + command.timeout)
+        try:
+            built = attempt.run(session)
+        except BaseException as error:
+            progress.abandon("failed" if isinstance(error, Exception) else "cancelled")
+            progress.flush(now=True)
+            raise
+        progress.flush(now=True)
+        return built
+
+
+def _refuse(command: BuildImage) -> None:
+    options = command.options
+    if options.squash:
+        raise BuildUnsupported(
+            "squash: layers are shared and cached as they are made; use a stage and COPY --from"
+        )
+    if options.output not in ("image", "tar", "files"):
+        raise BuildUnsupported(f"The output {options.output!r} is not known: image, tar or files")
+
+
+@dataclass
+class _Attempt:
+    builder: Builder
+    command: BuildImage
+    doors: Doors
+    progress: Progress
+    room: Room
+    deadline: float
+    started: float = field(default_factory=time.time)
+
+    def run(self, session: Session) -> Built:
+        command = self.command
+        host = str(host_platform())
+        context, git = self._context()
+        named = self._named_contexts(git)
+        bases = self._bases()
+        request = _plan_request(command, host, named)
+        graph = plan(parse(context.dockerfile, context.filename), request, bases.resolve)
+        task = self._task(graph, session, bases, git, context, named)
+        stages(task, do)
+        return self._result(task, context)
+
+    # ------------------------------------------------------------------ sources
+
+    def _context(self) -> tuple[Context, Git]:
+        source, options = self.command.source, self.command.options
+        git = self._git()
+        line = self.progress.add("[internal] load build context")
+        self.progress.begin(line)
+        target = self.room.directory / "context"
+        revision = self._load(source, target, git)
+        directory = contexts.within(target, source.subdirectory)
+        context = contexts.opened(directory, options.dockerfile, options.dockerfile_text, revision)
+        self.progress.end(line)
+        return context, git
+
+    def _load(self, source: BuildSource, target: Path, git: Git) -> str:
+        """The files are at ``target``; the commit, if it is a repository's."""
+        if self.doors.directory is not None:
+            contexts.from_directory(self.doors.directory, target)
+        elif source.kind == "upload" and source.upload:
+            with self.doors.open_upload(source.upload) as archive:
+                limits = self.builder.context_limits
+                contexts.from_archive(archive, target, limits, self.doors.cancelled)
+        elif source.kind == "git" and source.url:
+            url, _, fragment = source.url.partition("#")
+            ref, _, _ = fragment.partition(":")
+            repository = Repository.of(
+                url, ref=source.ref or ref, username=source.username, password=source.password
+            )
+            return git.checkout(repository, target)
+        elif source.kind == "none":
+            target.mkdir(mode=0o755)
+        else:
+            raise InvalidContext(f"A build source of kind {source.kind!r} needs what it names")
+        return ""
+
+    def _named_contexts(self, git: Git) -> dict[str, Path | str]:
+        """Directory, or the reference of an image."""
+        found: dict[str, Path | str] = {}
+        for name, text in self.command.options.contexts.items():
+            target = self.room.new_directory("named") / "files"
+            if text.startswith("sha256:"):
+                self._load(BuildSource("upload", upload=text), target, git)
+            elif text.startswith(("http://", "https://")):
+                self._load(BuildSource("git", url=text), target, git)
+            else:
+                found[name] = text.removeprefix(_IMAGE)
+                continue
+            found[name] = target
+        return found
+
+    def _bases(self) -> Bases:
+        command = self.command
+        scopes = [Scope(command.scope, command.local_images)]
+        if command.library_scope:
+            scopes.append(Scope(command.library_scope, command.library_images))
+        if command.shared_scope:
+            scopes.append(Scope(command.shared_scope, {}))
+        return Bases(self.builder.engine.images, scopes, self.doors.pull, always=command.options.pull)
+
+    def _access(self, host: str) -> RegistryAccess:
+        access = self.command.access
+        return access.get(host) or access.get("*") or RegistryAccess()
+
+    def _allowed(self, host: str) -> Allowed:
+        if self._access(host).allow_private:
+            return addresses.anything
+        networks = self.builder.engine.networks
+        return lambda address: is_public(address) or networks.allows(address)
+
+    def _git(self) -> Git:
+        uid = self.command.project.uid_base + 1000
+        return Git(self.room.engine.places.fetches, uid, self._allowed, self.doors.cancelled, self.deadline)
+
+    # ------------------------------------------------------------------ solving
+
+    def _task(
+        self,
+        graph: Graph,
+        session: Session,
+        bases: Bases,
+        git: Git,
+        context: Context,
+        named: dict[str, Path | str],
+    ) -> Task:
+        command = self.command
+        places = self.builder.engine.places
+        directories = {name: each for name, each in named.items() if isinstance(each, Path)}
+        return Task(
+            graph=graph,
+            room=self.room,
+            cache=self.builder.cache,
+            session=session,
+            digests=self.builder.digests,
+            bases=bases,
+            fetcher=Fetcher(
+                lambda name: places.build_mount(command.project.id, f"url-{name}"), self._allowed
+            ),
+            git=git,
+            contexts={CONTEXT: context.directory, **directories},
+            secrets=command.options.secrets,
+            redacted=patterns(_secrets(command)),
+            write=self.doors.log.write,
+            progress=self.progress,
+            cancelled=self.doors.cancelled,
+            deadline=self.deadline,
+        )
+
+    # ------------------------------------------------------------------ the result
+
+    def _result(self, task: Task, context: Context) -> Built:
+        options = self.command.options
+        warnings = tuple(_shown(finding) for finding in task.graph.warnings) if options.checks else ()
+        line = self.progress.add("exporting to image" if options.output == "image" else "exporting files")
+        self.progress.begin(line)
+        if options.output != "image":
+            output = self.doors.keep_output(lambda target: exporting.files(task, target))
+            self.progress.end(line)
+            return Built(None, output, warnings, "")
+        image = exporting.image(
+            task, self.command.scope, lambda text: self.progress.note(line, progress=text)
+        )
+        self.progress.end(line)
+        return Built(image, None, warnings, self._provenance(task, context, image))
+
+    def _provenance(self, task: Task, context: Context, image: Image) -> str:
+        command, options = self.command, self.command.options
+        materials = [
+            provenance.image_material(name, base.image.manifest_digest, task.graph.platform)
+            for name, base in task.bases.used.items()
+        ]
+        materials += [provenance.fetched_material(url, digest) for url, digest in task.fetcher.used.items()]
+        source = command.source.url.partition("#")[0] if command.source.url else command.source.upload or ""
+        return provenance.statement(
+            provenance.Facts(
+                build=command.build,
+                names=options.tags,
+                manifest_digest=image.manifest_digest,
+                source=_without_credentials(source),
+                revision=context.revision,
+                dockerfile=context.filename,
+                target=options.target or "",
+                args=options.args,
+                labels=options.labels,
+                platform=task.graph.platform,
+                materials=tuple(materials),
+                started=stamp(self.started),
+                ended=stamp(time.time()),
+                builder=f"urn:slipway:node:{self.builder.engine.instance}",
+            )
+        )
+
+
+def _plan_request(command: BuildImage, host: str, named: dict[str, Path | str]) -> PlanRequest:
+    options = command.options
+    return PlanRequest(
+        platform=host,
+        target_platform=options.platform,
+        target=options.target,
+        build_args=options.args,
+        contexts={
+            name: NamedContext("files") if isinstance(each, Path) else NamedContext("image", each)
+            for name, each in named.items()
+        },
+        labels=options.labels,
+        no_cache=options.no_cache,
+        no_cache_filter=options.no_cache_filter,
+        network=options.network,
+        extra_hosts=options.extra_hosts,
+        shm_bytes=options.shm_bytes,
+        source_date_epoch=options.source_date_epoch,
+    )
+
+
+def _secrets(command: BuildImage) -> Sequence[str]:
+    """Whatever must not be printed."""
+    passwords = [access.password for access in command.access.values()]
+    return [*command.options.secrets.values(), *filter(None, [command.source.password, *passwords])]
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return url.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1) if "@" in parts.netloc else url
+
+
+def _shown(finding: Finding) -> str:
+    location = finding.location
+    return f"{finding.rule}: {finding.message} ({location.file}:{location.first_line})"

@@ -1,0 +1,220 @@
+"""The result of a build: an image of the project, or its files as a tar.
+
+Only the layers of the final image are hashed, once; then they are layers of the node, under their diffIDs.
+Nothing is compressed: that happens when a layer first leaves the node.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from workers.engine import changesets, images
+from workers.engine import layers as layer_store
+from workers.engine.build.cache import Entry
+from workers.engine.build.contents import kept_attributes
+from workers.engine.build.graph import StagePlan
+from workers.engine.build.results import Layer, State
+from workers.engine.build.solver import Task
+from workers.engine.build.stacks import Node, Stack
+from workers.engine.images import Image
+from workers.engine.layers import Unpacked
+from workers.errors import NodeError
+from workers.messages import LayerFacts
+from workers.oci.config import parse_config
+from workers.oci.descriptor import OCI_CONFIG, OCI_LAYER, Descriptor
+from workers.oci.digest import Digest
+from workers.oci.manifest import compose
+
+_OCI_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{OCI_LAYER}+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": f"{OCI_LAYER}+zstd",
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A layer of the result, with its facts."""
+
+    facts: LayerFacts
+    media_type: str
+
+
+def image(task: Task, scope: str, report: Callable[[str], None]) -> Image:
+    """The result as an image ``scope`` is granted; durable on return. Call under a lease."""
+    stage, state = task.graph.result, task.states[task.graph.target]
+    layers = _finished(task, state, report)
+    config = _config(task, stage, state, layers).encode()
+    image_id = Digest.of(config)
+    descriptors = [
+        Descriptor(layer.media_type, Digest.parse(layer.facts.digest), layer.facts.size) for layer in layers
+    ]
+    manifest = compose(Descriptor(OCI_CONFIG, image_id, len(config)), descriptors)
+    made = Image(
+        str(image_id),
+        str(Digest.of(manifest)),
+        manifest.decode(),
+        config.decode(),
+        parse_config(config),
+        tuple(layer.facts for layer in layers),
+    )
+    images.grant(task.room.engine.images, scope, made)
+    return made
+
+
+# --------------------------------------------------------------------------- layers
+
+
+def _finished(task: Task, state: State, report: Callable[[str], None]) -> list[Finished]:
+    """Every layer under its diffID. Bytes before names: after a power cut what has a name is whole."""
+    measured: dict[str, Unpacked] = {}
+    fresh = [layer.entry for layer in state.layers if layer.entry is not None and layer.entry.layer is None]
+    for number, entry in enumerate(fresh, 1):
+        task.check()
+        report(f"layer {number} of {len(fresh)}")
+        if entry.key not in measured:
+            directory = _own(task, entry)
+            measured[entry.key] = changesets.measure(
+                task.room.engine.places, directory, mtime_max=task.graph.source_date_epoch
+            )
+    if measured:
+        report("writing to the disk")
+        task.room.engine.kernel.sync_filesystem(task.room.engine.places.layers)
+    kept: dict[str, LayerFacts] = {}
+    by_key = {entry.key: entry for entry in fresh}
+    for key, unpacked in measured.items():
+        layer_store.keep(task.room.engine.places, unpacked)
+        task.cache.became_layer(task.session, by_key[key], unpacked.facts)
+        kept[key] = unpacked.facts
+    return [_named(layer, kept) for layer in state.layers]
+
+
+def _own(task: Task, entry: Entry) -> Path:
+    """The snapshot to be renamed; a copy, of links, while another build reads the original."""
+    path = task.cache.path(task.session.project, entry)
+    if not task.cache.shared(task.session, entry.key):
+        return path
+    aside = task.room.new_directory("shared") / "layer"
+    command = ["cp", "--archive", "--link", "--", str(path), str(aside)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NodeError(f"A layer could not be copied: {done.stderr.strip()[-300:]}", path=str(path))
+    return aside
+
+
+def _named(layer: Layer, kept: dict[str, LayerFacts]) -> Finished:
+    if layer.entry is None:
+        assert layer.facts is not None  # noqa: S101 - a base's
+        return Finished(layer.facts, _OCI_TYPES.get(layer.media_type, layer.media_type))
+    facts = layer.entry.layer or kept[layer.entry.key]
+    return Finished(facts, OCI_LAYER)
+
+
+# --------------------------------------------------------------------------- config
+
+
+def _config(task: Task, stage: StagePlan, state: State, layers: list[Finished]) -> str:
+    os_, _, rest = stage.platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    epoch = task.graph.source_date_epoch
+    times = [_capped(time, epoch) for time in state.times]
+    created = max((time for time in times if time), default=None)
+    if created is None:
+        created = _stamp(float(epoch)) if epoch is not None else "1970-01-01T00:00:00Z"
+    body: dict[str, Any] = {
+        "architecture": architecture,
+        "config": stage.defaults.wire(),
+        "created": created,
+        "history": [
+            _entry(replace(entry, created=time)) for entry, time in zip(stage.history, times, strict=True)
+        ],
+        "os": os_,
+        "rootfs": {"type": "layers", "diff_ids": [layer.facts.diff_id for layer in layers]},
+    }
+    if variant:
+        body["variant"] = variant
+    if stage.author:
+        body["author"] = stage.author
+    return json.dumps(body, separators=(",", ":"), sort_keys=True)
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    body = {
+        "created": entry.created,
+        "created_by": entry.created_by,
+        "author": entry.author,
+        "comment": entry.comment,
+        "empty_layer": entry.empty_layer,
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def _capped(time: str, epoch: int | None) -> str:
+    """RFC 3339; none later than SOURCE_DATE_EPOCH."""
+    if epoch is None or not time:
+        return time
+    try:
+        seconds = datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return time
+    return _stamp(float(epoch)) if seconds > epoch else time
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# --------------------------------------------------------------------------- files
+
+
+def files(task: Task, target: BinaryIO) -> None:
+    """The result's root filesystem as one tar, sorted, owners by number."""
+    stack = Stack(task.paths(task.states[task.graph.target]))
+    epoch = task.graph.source_date_epoch
+    links: dict[tuple[int, int], str] = {}
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        root = stack.root
+        if root is None:
+            return
+        for path, node in stack.walk(root):
+            task.check()
+            if stat.S_ISSOCK(node.status.st_mode):
+                continue
+            _add(archive, path, node, links, epoch)
+
+
+def _add(
+    archive: tarfile.TarFile, path: str, node: Node, links: dict[tuple[int, int], str], epoch: int | None
+) -> None:
+    member = archive.gettarinfo(node.place, arcname=path)
+    member.uname = member.gname = ""
+    member.mtime = int(node.status.st_mtime) if epoch is None else min(int(node.status.st_mtime), epoch)
+    member.pax_headers = {
+        f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")
+        for name, value in kept_attributes(node.place).items()
+    }
+    member.type, member.linkname = _kind(node, member)
+    identity = (node.status.st_dev, node.status.st_ino)
+    if node.is_file and node.status.st_nlink > 1 and links.setdefault(identity, path) != path:
+        member.type, member.linkname, member.size = tarfile.LNKTYPE, links[identity], 0
+    if member.type == tarfile.REGTYPE:
+        member.size = node.status.st_size
+        with open(node.place, "rb") as file:
+            archive.addfile(member, file)
+    else:
+        archive.addfile(member)
+
+
+def _kind(node: Node, member: tarfile.TarInfo) -> tuple[bytes, str]:
+    """tarfile links files by inode across all it has seen; here only ``links`` decides."""
+    if node.is_file:
+        return tarfile.REGTYPE, ""
+    return member.type, member.linkname

@@ -1,0 +1,216 @@
+"""Files of ADD that lie somewhere in the world, fetched by HTTP.
+
+What was fetched is kept for the project and asked for again by its ETag; with a checksum it need not be
+asked for at all. No size is trusted before it was counted.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+from urllib.parse import urljoin, urlsplit
+
+from workers.content import full_disk
+from workers.engine.build import addresses
+from workers.engine.build.addresses import Allowed
+from workers.errors import BuildExceeded, BuildFailed, FetchFailed
+
+MAX_BYTES = 8 << 30
+_TIMEOUT = 30.0
+_REDIRECTS = 10
+_BLOCK = 256 << 10
+_AGENT = "slipway-build"
+_MOVED = (301, 302, 303, 307, 308)
+_META = "meta.json"
+
+Report = Callable[[int, int], None]
+"""Bytes so far, bytes in all (0: unknown). May raise to end it."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    url: str
+    sha256: str
+    etag: str = ""
+    last_modified: str = ""
+
+    @property
+    def mtime(self) -> float | None:
+        try:
+            return email.utils.parsedate_to_datetime(self.last_modified).timestamp()
+        except (TypeError, ValueError):
+            return None
+
+
+class Fetcher:
+    """For one project. Safe to share between threads."""
+
+    def __init__(self, home: Callable[[str], Path], allowed: Callable[[str], Allowed]) -> None:
+        self._home, self._allowed = home, allowed
+        self.used: dict[str, str] = {}
+        """URL to the sha256 of what it gave, for the provenance."""
+
+    def fetch(self, url: str, checksum: str | None, target: Path, report: Report) -> Fetched:
+        """The file is at ``target``. Raise ``FetchFailed``, ``BuildExceeded``, ``BuildFailed`` (checksum)."""
+        wanted = _wanted(checksum, url)
+        home = self._home(hashlib.sha256(url.encode()).hexdigest())
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.utime(home)
+        known = _known(home)
+        if known is None or wanted is None or known.sha256 != wanted:
+            known = self._ask(url, home, known, report)
+        if wanted is not None and known.sha256 != wanted:
+            raise BuildFailed(
+                f"{url}: the checksum is sha256:{known.sha256}, not sha256:{wanted} as the Dockerfile says",
+                url=url,
+            )
+        _hand_out(home / known.sha256, target, known)
+        self.used[url] = known.sha256
+        return known
+
+    def _ask(self, url: str, home: Path, known: Fetched | None, report: Report) -> Fetched:
+        headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        if known is not None and known.etag:
+            headers["If-None-Match"] = known.etag
+        elif known is not None and known.last_modified:
+            headers["If-Modified-Since"] = known.last_modified
+        place = url
+        for _ in range(_REDIRECTS):
+            connection, response = self._request(place, headers, url)
+            try:
+                if response.status in _MOVED and response.headers.get("Location"):
+                    place = urljoin(place, response.headers["Location"])
+                    continue
+                if response.status == 304 and known is not None:
+                    return known
+                if response.status != 200:
+                    raise FetchFailed(
+                        f"{url}: the server answered {response.status} {response.reason}", url=url
+                    )
+                return _keep(url, home, response, report)
+            finally:
+                connection.close()
+        raise FetchFailed(f"{url}: more than {_REDIRECTS} redirects", url=url)
+
+    def _request(
+        self, place: str, headers: Mapping[str, str], url: str
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        parts = urlsplit(place)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise FetchFailed(f"{url}: only http and https can be fetched, not {place[:200]}", url=url)
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise FetchFailed(f"{url}: {error}", url=url) from error
+        address = addresses.resolve(parts.hostname, port, self._allowed(parts.hostname), url)
+        connection = http.client.HTTPConnection(parts.hostname, port, timeout=_TIMEOUT)
+        try:
+            connection.sock = _connected(address, port, parts.scheme, parts.hostname)
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            host = parts.netloc.rpartition("@")[2]
+            connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": host, **headers}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            return connection, connection.getresponse()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            connection.close()
+            raise FetchFailed(f"{url}: {_said(error)}", url=url) from error
+
+
+def _connected(address: str, port: int, scheme: str, host: str) -> socket.socket:
+    sock = socket.create_connection((address, port), timeout=_TIMEOUT)
+    if scheme == "http":
+        return sock
+    try:
+        return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _keep(url: str, home: Path, response: http.client.HTTPResponse, report: Report) -> Fetched:
+    total = int(response.headers.get("Content-Length") or 0)
+    aside = home / f".{secrets.token_hex(8)}"
+    try:
+        sha256 = _receive(url, response, aside, total, report)
+        fetched = Fetched(
+            url, sha256, response.headers.get("ETag") or "", response.headers.get("Last-Modified") or ""
+        )
+        aside.rename(home / sha256)
+    finally:
+        aside.unlink(missing_ok=True)
+    old = _known(home)
+    note = home / f".{secrets.token_hex(8)}"
+    note.write_text(json.dumps(asdict(fetched)))
+    note.rename(home / _META)
+    if old is not None and old.sha256 != sha256:
+        (home / old.sha256).unlink(missing_ok=True)
+    return fetched
+
+
+def _receive(url: str, response: http.client.HTTPResponse, target: Path, total: int, report: Report) -> str:
+    digest, size = hashlib.sha256(), 0
+    with full_disk(target), target.open("xb") as file:
+        while True:
+            try:
+                block = response.read(_BLOCK)
+            except (OSError, http.client.HTTPException) as error:
+                raise FetchFailed(
+                    f"{url}: the connection was lost after {size} bytes: {_said(error)}", url=url
+                ) from error
+            if not block:
+                break
+            size += len(block)
+            if max(size, total) > MAX_BYTES:
+                raise BuildExceeded(f"{url} has more than {MAX_BYTES >> 30} GiB", url=url, limit="download")
+            digest.update(block)
+            file.write(block)
+            report(size, total)
+    if total and size != total:
+        raise FetchFailed(f"{url}: the connection was lost after {size} of {total} bytes", url=url)
+    return digest.hexdigest()
+
+
+def _wanted(checksum: str | None, url: str) -> str | None:
+    if checksum is None:
+        return None
+    algorithm, _, digits = checksum.partition(":")
+    if algorithm != "sha256" or len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise BuildFailed(f"{url}: the checksum {checksum[:100]!r} is no sha256:<64 hex digits>", url=url)
+    return digits
+
+
+def _known(home: Path) -> Fetched | None:
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        known = Fetched(**json.loads((home / _META).read_text()))
+        if (home / known.sha256).is_file():
+            return known
+    return None
+
+
+def _hand_out(source: Path, target: Path, known: Fetched) -> None:
+    """A copy: its mode and time are the build's to set."""
+    with full_disk(target):
+        shutil.copyfile(source, target)
+    target.chmod(0o600)
+    if known.mtime is not None:
+        os.utime(target, (known.mtime, known.mtime))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing came for {_TIMEOUT:g} s"
+    return str(cast(object, error)) or type(error).__name__

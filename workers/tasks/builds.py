@@ -1,0 +1,293 @@
+"""Builds: a job each, fenced by attempt; two at once beside all other jobs.
+
+Of one build the highest attempt wins: a lower one that runs is ended first, a lower one that comes is not
+begun. A worker that was killed does its builds again, from what their cache has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from workers.content import write_durably
+from workers.engine import images
+from workers.engine.build import builder as engine_builder
+from workers.engine.build import mounts, room
+from workers.engine.build.builder import Builder, Built, Doors
+from workers.engine.build.redaction import patterns, redact
+from workers.engine.host import Emit
+from workers.engine.images import Image
+from workers.engine.logwriting import LogWriter
+from workers.engine.transfer import pulls
+from workers.engine.transfer.pulls import Wanted
+from workers.errors import NoSuchBlob, SlipwayError
+from workers.messages import (
+    BuildFinished,
+    BuildImage,
+    BuildProgressed,
+    DropBuild,
+    ImageImported,
+    LayerProgress,
+    RegistryAccess,
+    StepFacts,
+)
+from workers.node import Node
+from workers.oci.descriptor import Platform
+from workers.oci.digest import Digest
+from workers.oci.reference import Reference
+from workers.tasks.jobs import Cancelled, Check
+
+DROPPED = 1 << 62
+"""The attempt above all others: of a build that is gone."""
+LOG_SEGMENT = 16 << 20
+KEPT = 7 * 24 * 3600.0
+"""Seconds a dropped build is remembered: longer than a command for it could still come."""
+_DROP_WAIT = 10.0
+
+
+@dataclass
+class Running:
+    attempt: int
+    superseded: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Builds:
+    """Of one worker; safe to share between its threads."""
+
+    def __init__(self, node: Node, builder: Builder | None = None) -> None:
+        self._node = node
+        self._builder = builder or Builder.open(node.engine)
+        self._lock = threading.Lock()
+        self._running: dict[str, Running] = {}
+
+    def recover(self) -> None:
+        """Before anything is built: nothing is left of what a killed worker had in hand."""
+        room.recover(self._node.engine)
+        self._builder.cache.tidy()
+        self._forget_old()
+
+    # ------------------------------------------------------------------ the job
+
+    def perform(self, command: BuildImage, emit: Emit, check: Check, log: LogWriter) -> None:
+        """Raise what made it fail, ``Cancelled`` also when a higher attempt wants its place."""
+        with self._fenced(command) as running:
+
+            def cancelled() -> None:
+                check()
+                if running.superseded.is_set():
+                    raise Cancelled
+
+            directory = self._node.places.build_log(command.build)
+            with LogWriter(directory, segment_bytes=LOG_SEGMENT, keep=8) as written:
+                self._build(command, emit, cancelled, written)
+
+    def _build(self, command: BuildImage, emit: Emit, cancelled: Check, log: LogWriter) -> None:
+        def tell(steps: tuple[StepFacts, ...]) -> None:
+            emit(BuildProgressed(command.job, command.build, command.attempt, steps))
+
+        doors = Doors(
+            open_upload=self._open_upload,
+            pull=self._pull(command, cancelled),
+            keep_output=self._keep_output,
+            tell=tell,
+            log=log,
+            cancelled=cancelled,
+        )
+        try:
+            built = engine_builder.build(self._builder, command, doors)
+        except SlipwayError as error:
+            _redact(error, command)
+            raise
+        _announce(command, built, emit)
+
+    def tidy(self, command: BuildImage) -> None:
+        """Keep the cache within its budget."""
+        self._give_up_bases(command.project.id)
+        environment = self._node.environment
+        self._builder.cache.sweep(
+            max_bytes=environment.build_cache_bytes, max_age=environment.build_cache_days * 86400.0
+        )
+        mounts.sweep(
+            self._node.places,
+            max_bytes=environment.build_cache_bytes,
+            max_age=environment.build_cache_days * 86400.0,
+        )
+
+    def _give_up_bases(self, project: str) -> None:
+        """What was pulled for builds long ago; images made of it keep its layers."""
+        store, scope = self._node.engine.images, bases_scope(project)
+        limit = time.time() - self._node.environment.build_cache_days * 86400.0
+        for image in list(images.granted(store, scope)):
+            with contextlib.suppress(FileNotFoundError):
+                if store.places.grant(scope, image.image_id).stat().st_mtime < limit:
+                    images.withdraw(store, scope, image.image_id)
+
+    # ------------------------------------------------------------------ doors
+
+    def _open_upload(self, digest: str) -> BinaryIO:
+        try:
+            return self._node.uploads.content.open(Digest.parse(digest))
+        except NoSuchBlob as error:
+            raise NoSuchBlob(
+                "The uploaded build context is no longer on the node: upload it again", digest=digest
+            ) from error
+
+    def _pull(self, command: BuildImage, cancelled: Check) -> Callable[[str, str], Image]:
+        """Into a list of the project's builds: what people see as their images is not changed by FROM."""
+        store, scope = self._node.engine.images, bases_scope(command.project.id)
+
+        def pull(text: str, platform: str) -> Image:
+            reference = Reference.parse(text)
+            access = command.access.get(reference.registry) or command.access.get("*") or RegistryAccess()
+            wanted = Wanted(
+                reference,
+                Platform.of(platform),
+                access,
+                command.shared_scope,
+            )
+            return pulls.pull(store, scope, wanted, watcher=_Watcher(cancelled)).image
+
+        return pull
+
+    def _keep_output(self, write: Callable[[BinaryIO], None]) -> str:
+        uploads = self._node.uploads
+        with tempfile.TemporaryFile(dir=self._node.places.content) as file:
+            write(file)
+            file.seek(0)
+            with uploads.content.begin() as writer:
+                while chunk := file.read(1 << 20):
+                    writer.write(chunk)
+                return str(uploads.keep(writer))
+
+    # ------------------------------------------------------------------ fencing
+
+    @contextlib.contextmanager
+    def _fenced(self, command: BuildImage) -> Iterator[Running]:
+        """Alone with the build, as its highest attempt."""
+        mine = Running(command.attempt)
+        while True:
+            with self._lock:
+                if self._recorded(command.build) > command.attempt:
+                    raise Cancelled
+                other = self._running.get(command.build)
+                if other is None:
+                    self._record(command)
+                    self._running[command.build] = mine
+                    break
+                if other.attempt >= command.attempt:
+                    raise Cancelled
+                other.superseded.set()
+            other.ended.wait()
+        try:
+            yield mine
+        finally:
+            with self._lock:
+                del self._running[command.build]
+            mine.ended.set()
+
+    def _recorded(self, build: str) -> int:
+        try:
+            return int(json.loads(self._node.places.build_record(build).read_text())["attempt"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return 0
+
+    def _record(self, command: BuildImage) -> None:
+        uploads = [each for each in command.options.contexts.values() if each.startswith("sha256:")]
+        if command.source.upload:
+            uploads.append(command.source.upload)
+        body = {"attempt": command.attempt, "uploads": uploads}
+        write_durably(self._node.places.build_record(command.build), json.dumps(body).encode())
+
+    def drop(self, command: DropBuild) -> bool:
+        """Nothing of the build is left but a mark against late commands; False when it is still ending."""
+        places = self._node.places
+        path = places.build_record(command.build)
+        with self._lock:
+            uploads = _uploads(path)
+            write_durably(path, json.dumps({"attempt": DROPPED, "uploads": uploads}).encode())
+            running = self._running.get(command.build)
+            if running is not None:
+                running.superseded.set()
+        if running is not None and not running.ended.wait(_DROP_WAIT):
+            return False
+        for digest in uploads:
+            self._node.uploads.release(Digest.parse(digest))
+        write_durably(path, json.dumps({"attempt": DROPPED, "uploads": []}).encode())
+        shutil.rmtree(places.build_log(command.build), ignore_errors=True)
+        return True
+
+    def _forget_old(self) -> None:
+        limit = time.time() - KEPT
+        for path in self._node.places.build_records.iterdir():
+            if self._recorded(path.name) == DROPPED and path.stat().st_mtime < limit:
+                path.unlink()
+
+
+def _uploads(path: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+        return [str(each) for each in json.loads(path.read_text())["uploads"]]
+    return []
+
+
+def bases_scope(project: str) -> str:
+    return f"builds-{project}"
+
+
+class _Watcher:
+    def __init__(self, cancelled: Check) -> None:
+        self._cancelled = cancelled
+
+    def check(self) -> None:
+        self._cancelled()
+
+    def layers(self, layers: tuple[LayerProgress, ...]) -> None: ...
+
+    def say(self, line: str, done: int, total: int) -> None: ...
+
+
+def _redact(error: SlipwayError, command: BuildImage) -> None:
+    known = patterns([*command.options.secrets.values(), command.source.password or ""])
+    if known:
+        error.message = redact(error.message, known)
+        error.args = (error.message,)
+        error.facts = {
+            name: redact(value, known) if isinstance(value, str) else value
+            for name, value in error.facts.items()
+        }
+
+
+def _announce(command: BuildImage, built: Built, emit: Emit) -> None:
+    image = built.image
+    if image is not None:
+        emit(
+            ImageImported(
+                job=command.job,
+                scope=command.scope,
+                image_id=image.image_id,
+                manifest_digest=image.manifest_digest,
+                config=image.config_text,
+                layers=image.layers,
+                references=command.options.tags,
+            )
+        )
+    emit(
+        BuildFinished(
+            job=command.job,
+            build=command.build,
+            attempt=command.attempt,
+            image_id=image.image_id if image else None,
+            manifest_digest=image.manifest_digest if image else None,
+            output=built.output,
+            warnings=built.warnings,
+            provenance=built.provenance,
+        )
+    )
