@@ -4,6 +4,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 result=0
 
+# A process per processor; of a file's tests none are torn apart.
+SIDE_BY_SIDE=(-n "$(nproc)" --dist loadfile)
+
 # Exit code 5 of pytest means that nothing was selected.
 run() {
   printf '\n== %s\n' "$1"
@@ -14,10 +17,10 @@ run() {
 }
 
 run "static checks" scripts/check.sh
-run "unit tests" .venv/bin/python -m pytest -q -m "not system and not e2e and not soak"
+run "unit tests" .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" -m "not system and not e2e and not soak"
 if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
   run "the platform's tests on PostgreSQL" .venv/bin/python scripts/with_postgres.py \
-    .venv/bin/python -m pytest -q tests/slipway --ignore tests/slipway/cli -m "not soak"
+    .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" tests/slipway --ignore tests/slipway/cli -m "not soak"
 fi
 if [ "$(id -u)" = 0 ]; then
   run "system tests" .venv/bin/python -m pytest -q -m "system and not soak"

@@ -11,7 +11,6 @@ import pytest
 from tests import leftovers, stacks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_BEFORE = pytest.StashKey[dict[str, set[str]]]()
 _LEFT = pytest.StashKey[list[str]]()
 
 
@@ -26,29 +25,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     item.add_marker(without_root)
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[_BEFORE] = leftovers.survey()
-
-
+@pytest.hookimpl(trylast=True)  # after pytest-xdist has ended its processes
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With SLIPWAY_TEST_LEFTOVERS=fail anything left on the node fails the session.
-
-    Not otherwise: a neighbour's mounts and processes on a shared machine look just the same.
-    """
+    """What the session's own instances left on the node fails it."""
     config = session.config
-    left = leftovers.difference(config.stash[_BEFORE], leftovers.survey())
+    left = leftovers.remaining(leftovers.marks(*_own_directory(config)))
     config.stash[_LEFT] = left
-    if (
-        left
-        and os.environ.get("SLIPWAY_TEST_LEFTOVERS") == "fail"
-        and session.exitstatus == pytest.ExitCode.OK
-    ):
+    if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _own_directory(config: pytest.Config) -> list[Path]:
+    """pytest's, below which ``tmp_path`` lies, if the session made one."""
+    made = config._tmp_path_factory._basetemp  # type: ignore[attr-defined]  # asking aloud would make one
+    return [made] if made is not None else []
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left = config.stash.get(_LEFT, [])
-    if left and os.environ.get("SLIPWAY_TEST_LEFTOVERS") == "fail":
+    if left := config.stash.get(_LEFT, []):
         terminalreporter.section("left behind on this node", red=True)
         for line in left:
             terminalreporter.line(line)

@@ -7,6 +7,7 @@ Redis are this process's own.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import sys
@@ -20,9 +21,17 @@ for source in (ROOT / "scripts", ROOT / "platform", ROOT):
         sys.path.insert(0, str(source))
 
 
+_numbers = itertools.count(1)
+
+
+def instance() -> str:
+    """A name for an instance nobody else uses, on this machine or in this process."""
+    return f"swt{os.getpid()}x{next(_numbers)}"
+
+
 def scratch() -> Path:
     """A directory below /var/tmp that other users may pass through, removed when this process ends."""
-    directory = Path(tempfile.mkdtemp(prefix="slipway-test-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"slipway-test-{os.getpid()}-", dir="/var/tmp"))
     directory.chmod(0o711)
     atexit.register(_discard, directory, os.getpid())
     return directory
@@ -41,7 +50,7 @@ def isolate(directory: Path) -> None:
             del os.environ[name]
     os.environ["SLIPWAY_DATA"] = str(directory / "data")
     os.environ["SLIPWAY_RUN"] = str(directory / "run")
-    os.environ["SLIPWAY_INSTANCE"] = f"swt{os.getpid()}"
+    os.environ["SLIPWAY_INSTANCE"] = instance()
     os.environ["SLIPWAY_HOSTS"] = "localhost,127.0.0.1,[::1],testserver"
     # For a run of the platform's tests on PostgreSQL.
     if url := os.environ.get("SLIPWAY_TEST_DATABASE_URL"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -15,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack import pidfiles
-from tests.environment import ROOT, scratch
+from tests.environment import ROOT, instance, scratch
 from tests.rest import Rest
 
 START_SECONDS = 180
 PROJECT = "tests/playground"
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def environment() -> dict[str, str]:
     return clean | {
         "SLIPWAY_DATA": str(directory / "data"),
         "SLIPWAY_RUN": str(directory / "run"),
-        "SLIPWAY_INSTANCE": f"swt{os.getpid()}x{next(_numbers)}",
+        "SLIPWAY_INSTANCE": instance(),
         "SLIPWAY_PORT": str(free_port()),
         "SLIPWAY_SUBNETS": free_range(),
         "SLIPWAY_UID_BASE": str(random.randrange(100, 20_000) << 16),

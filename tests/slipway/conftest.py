@@ -15,12 +15,16 @@ from django.db import connections
 from slipway import dispatch
 from tests.roads import RecordingRoad
 
+QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+"""A password's real hash takes a third of a second, by design (Django's default is left alone)."""
+
 
 @pytest.fixture(autouse=True)
 def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
     """Every command the test sends ends here; hints stay in this process."""
     settings.SLIPWAY_ROAD = "tests.roads.RecordingRoad"
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()  # failed sign-ins of the test before
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     dispatch.road_at.cache_clear()
@@ -29,8 +33,10 @@ def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A file, as in real life: an in-memory database locks whole tables and never waits for them."""
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A database of this process's own; of SQLite a file, since in memory it locks whole tables."""
     settings = connections["default"].settings_dict
     if settings["ENGINE"].endswith("sqlite3"):
         settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")

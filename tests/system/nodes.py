@@ -21,7 +21,7 @@ from kombu import Exchange, Queue
 
 from stack import cgroups
 from stack.readiness import Broker, UnixConnection, agent_ready
-from tests.environment import ROOT, scratch
+from tests.environment import ROOT, instance, scratch
 from tests.system.rigs import rootfs, until
 from tests.workers.conftest import PrivateRedis
 from workers import sealing
@@ -232,7 +232,7 @@ def open_node_under_test(*, disk: Path | None = None) -> NodeUnderTest:
     places.prepare()
     redis = PrivateRedis(places.run / "redis.sock")
     redis.start()
-    instance = f"swtest{secrets.token_hex(3)}"
+    name = instance()
     signing_key = Ed25519PrivateKey.generate()
     sealing.ensure_node_key(places.keys / "node")
     sealing.store_platform_key(places.keys / "platform", signing_key.public_key())
@@ -241,8 +241,8 @@ def open_node_under_test(*, disk: Path | None = None) -> NodeUnderTest:
         "SLIPWAY_DATA": str(places.data),
         "SLIPWAY_RUN": str(places.run),
         "SLIPWAY_NODE": NODE,
-        "SLIPWAY_INSTANCE": instance,
+        "SLIPWAY_INSTANCE": name,
         "SLIPWAY_LOG": "console",
     }
     index = 42_000 + secrets.randbelow(1000)
-    return NodeUnderTest(instance, places, redis, environment, signing_key, index)
+    return NodeUnderTest(name, places, redis, environment, signing_key, index)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.environment import scratch
+from tests.environment import instance, scratch
 from workers.engine import containers, importing, logs, records
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.places import Places
@@ -157,7 +157,7 @@ def open_rig(runtime: str) -> Rig:
     directory = scratch()
     engine = open_engine(
         Places(directory / "data", directory / "run"),
-        instance=f"swtest{secrets.token_hex(3)}",
+        instance=instance(),
         runtime=runtime,
     )
     archive = io.BytesIO(rootfs())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import instance
 from workers.checks import Check
 from workers.engine.cgroups import parse_mounts
 from workers.engine.doctor import examine
@@ -44,11 +45,11 @@ def test_a_node_that_runs_these_tests_is_found_able_to(places: Places, tmp_path:
 
 
 def test_the_examination_leaves_no_table_mount_or_cgroup(places: Places) -> None:
-    instance = f"doctor{os.getpid()}"
-    examine(places, instance)
+    name = instance()
+    examine(places, name)
     mountinfo = Path("/proc/self/mountinfo").read_text()
     assert str(places.data.parent) not in mountinfo
-    assert not [tree for tree in parse_mounts(mountinfo).trees() if list(tree.glob(f"{instance}*"))]
+    assert not [tree for tree in parse_mounts(mountinfo).trees() if list(tree.glob(f"{name}*"))]
     tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
     assert f"slipway-doctor-{os.getpid()}" not in tables
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import leftovers
 from tests.system.rigs import DEADLINE, Rig, status, uid_outside, until
 from workers.engine import containers, logs
 from workers.engine.runtime import process
@@ -227,6 +229,20 @@ def test_what_looks_for_leftovers_sees_all_of_a_running_container(rig: Rig) -> N
         "process ",
     ):
         assert any(trace in each for each in found), (trace, found)
+
+
+def test_what_looks_for_leftovers_of_this_run_sees_it_too_and_nothing_of_another_run(rig: Rig) -> None:
+    container = rig.run(*FOREVER)
+    found = leftovers.survey(leftovers.marks())
+    for kind, trace in {
+        "mount": container,
+        "link": veth_name(container),
+        "nft table": rig.engine.instance,
+        "control group": rig.engine.instance,
+        "process": container,
+    }.items():
+        assert any(line.startswith(f"{kind}: ") and trace in line for line in found), (kind, found)
+    assert leftovers.survey(re.compile(rf"swt{os.getpid()}0")) == []
 
 
 def test_nothing_is_left_of_a_finished_container_but_record_log_and_files(rig: Rig) -> None:

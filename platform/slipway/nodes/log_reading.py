@@ -95,6 +95,7 @@ async def read_log(
 ) -> AsyncIterator[LogEntry]:
     """Entries in order, none twice. Raise ``LogGone``, ``NodeUnreachable``."""
     position, tail, failures = asked.position, asked.tail, 0
+    over = False
     while True:
         reached = True
         try:
@@ -112,8 +113,11 @@ async def read_log(
             if not asked.follow or failures >= PATIENCE:
                 raise
             reached = False
-        if not asked.follow or (reached and not await look(log.goes_on)):
+        if not asked.follow or (reached and over):
             return
+        over = reached and not await look(log.goes_on)
+        if over:
+            continue  # once more: it may have begun, have printed and ended since the node was asked
         # The agent is away, or the node knows of a beginning or an end that the row does not tell of yet.
         await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
         failures += 1

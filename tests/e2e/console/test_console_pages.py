@@ -174,6 +174,18 @@ def test_removing_lists_what_is_lost_and_escape_gives_the_focus_back(page: Page,
     expect(opener).to_be_focused()
 
 
+def test_the_focus_comes_back_although_the_button_was_replaced_meanwhile(page: Page, stage: Stage) -> None:
+    page.goto(f"/containers/{stage.containers['failed']}/")
+    opener = page.get_by_role("button", name="Remove", exact=True)
+    opener.click()
+    page.locator("#live .head").evaluate(
+        "head => { head.dataset.old = 'yes'; window.htmx.trigger('#live', 'refresh'); }"
+    )
+    expect(page.locator("[data-old]")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(opener).to_be_focused()
+
+
 def test_an_action_goes_through_without_leaving_the_page(page: Page, stage: Stage) -> None:
     page.goto(f"/containers/{stage.containers['failed']}/")
     page.get_by_role("button", name="Start again").click()

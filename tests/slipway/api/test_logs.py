@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,13 +12,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from slipway.containers.logs import container_log
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState
+from slipway.nodes.agent import LogEntry
+from slipway.nodes.log_reading import LogRequest, read_log
 from tests.factories import make_container, make_job
 from tests.fake_agent import FakeAgent
 from tests.slipway.api.conftest import Edge, People
+from workers.errors import NoSuchContainer
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 @pytest.fixture
@@ -133,6 +138,26 @@ async def test_a_follow_begins_before_the_container_does(edge: Edge, crowd: Peop
             observed=State.EXITED, run=1, observed_generation=1
         )
         assert await answer.text() == "late\n"
+
+
+async def test_what_was_printed_between_two_looks_is_read(crowd: People) -> None:
+    """The node knows nothing of the container yet; before the row is looked at, all has happened."""
+    starting = {"desired": State.RUNNING, "desired_generation": 1, "desired_run": 1}
+    container = await sync_to_async(make_container)(crowd.project, name="web", **starting)
+    asked = 0
+
+    async def source(*_: Any, **__: Any) -> AsyncIterator[LogEntry]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            ended = {"observed": State.EXITED, "run": 1, "observed_generation": 1}
+            await Container.objects.filter(pk=container.pk).aupdate(**ended)
+            raise NoSuchContainer(container.id)
+        yield LogEntry(position=0, next=10, time="", stream="stdout", text="late", whole=True)
+
+    asking = LogRequest(follow=True)
+    found = [entry.text async for entry in read_log(container_log(container), asking, source)]
+    assert found == ["late"]
 
 
 async def test_a_follow_outlives_its_agent(

@@ -18,7 +18,7 @@ from tests.factories import make_container
 from tests.fake_agent import FakeAgent
 from tests.slipway.api.conftest import Edge, People
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 RUNNING = {"observed": State.RUNNING, "run": 1, "desired": State.RUNNING, "desired_generation": 1}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 
 from tests.slipway.doors.table import Door, read_doors
 from tests.slipway.doors.world import World
@@ -52,8 +54,14 @@ def refuse_nothing_worse(response: Any) -> None:
     assert response.status_code < 500 or response.status_code == 503, response.content
 
 
+@lru_cache(maxsize=1)
+def caller(world: World, *, by_token: bool) -> Client:
+    """One per test: what a request does to the session is rolled back with it."""
+    return world.caller("owner", by_token=by_token)
+
+
 def ask(world: World, door: Door, address: str, method: str | None = None, **more: Any) -> Any:
-    client = world.caller("owner", by_token=door.is_rest)
+    client = caller(world, by_token=door.is_rest)
     with transaction.atomic():
         response = getattr(client, (method or door.method).lower())(address, **more)
         transaction.set_rollback(True)
@@ -73,9 +81,14 @@ def test_no_address_is_too_strange(world: World, door: Door) -> None:
     "door", [door for door in DOORS if door.method == "GET" and "wait" not in door.name], ids=str
 )
 def test_no_query_is_too_strange(world: World, door: Door) -> None:
+    """All names at once; and where that was refused, which says little of the other names, one by one."""
     address = door.address(world.known).partition("?")[0]
-    everything = ["&".join(f"{name}={word}" for name in QUERY) for word in QUERY_WORDS]
-    for query in (*everything, *(f"{name}={word}" for name in QUERY for word in QUERY_WORDS[:2])):
+    refused = []
+    for word in QUERY_WORDS:
+        answer = ask(world, door, f"{address}?" + "&".join(f"{name}={word}" for name in QUERY))
+        refuse_nothing_worse(answer)
+        refused += [word] if answer.status_code >= 400 else []
+    for query in (f"{name}={word}" for name in QUERY for word in refused[:2]):
         refuse_nothing_worse(ask(world, door, f"{address}?{query}"))
 
 

@@ -72,7 +72,7 @@ OF_ALL = {"username": "marc", "node": "local", "host": "registry.invalid", "reci
 """Arguments that are nobody's in particular."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     known: Mapping[str, str]
     """Arguments of routes to what the owner has."""

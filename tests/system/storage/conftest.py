@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.environment import scratch
 from workers.engine.images import ImageStore
 from workers.engine.kernel import LinuxKernel
 from workers.engine.places import Places
@@ -17,8 +16,7 @@ from workers.engine.places import Places
 @pytest.fixture
 def places() -> Iterator[Places]:
     # Not below pytest's directory: a container's root must be able to walk to its rootfs.
-    home = Path(tempfile.mkdtemp(prefix="slipway-storage-", dir="/var/tmp"))
-    home.chmod(0o711)
+    home = scratch()
     places = Places(home / "data", home / "run")
     places.prepare()
     yield places
