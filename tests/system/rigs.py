@@ -71,7 +71,7 @@ class Rig:
             image_scope=SCOPE,
             name="test",
             hostname=wishes.pop("hostname", "test"),
-            command=args,
+            command=args or None,
             limits=wishes.pop("limits", Limits(memory_bytes=64 << 20)),
             **wishes,
         )

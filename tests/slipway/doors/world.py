@@ -38,7 +38,7 @@ NOBODY: dict[str, str] = {
     "container_id": digest("nobody's container").removeprefix("sha256:"),
     "image": digest("nobody's image"),
     "image_id": digest("nobody's image"),
-    "build": "7654321",
+    "build": "5550123",
     "build_id": uuid.uuid4().hex,
     "context": digest("nobody's context").removeprefix("sha256:"),
     "recipe": "none",

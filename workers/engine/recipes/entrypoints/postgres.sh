@@ -5,9 +5,9 @@
 set -euo pipefail
 
 case "${1:-}" in
-  -*) set -- postgres "$@" ;;
+  "" | -*) set -- postgres "$@" ;;
 esac
-if [ "${1:-}" != postgres ]; then
+if [ "$1" != postgres ]; then
   exec "$@"
 fi
 

@@ -3,10 +3,10 @@
 set -eu
 
 case "${1:-}" in
-  -*|*.conf) set -- redis-server "$@" ;;
+  ""|-*|*.conf) set -- redis-server "$@" ;;
 esac
 
-if [ "${1:-}" != redis-server ]; then
+if [ "$1" != redis-server ]; then
   exec "$@"
 fi
 
