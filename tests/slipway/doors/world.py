@@ -106,7 +106,7 @@ def make_world() -> World:
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
     job = make_job(project)
     credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
-    build = make_build(project, number=1234567, job={"state": "running"})
+    build = make_build(project, number=5550124, job={"state": "running"})
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
     known = {
         **NOBODY,
