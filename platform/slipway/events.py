@@ -198,7 +198,7 @@ def _build_finished(event: BuildFinished, node: Node, at: datetime) -> Hints:
 
 @_apply.register
 def _build_dropped(event: BuildDropped, node: Node, at: datetime) -> Hints:
-    return ()  # nothing of ours waits for it
+    return builds.dropped(event, node, at)
 
 
 # --------------------------------------------------------------------------- images

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from slipway import dispatch
 from slipway.blobs.opening import blob_store
-from slipway.builds.services import forget_contexts
+from slipway.builds.services import drop_old, forget_contexts
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.drift import reconcile
@@ -245,6 +245,7 @@ class Schedule:
             _Task(LOGS_SECONDS, drop_logs),
             _Task(REGISTRY_SECONDS, sweep_registry),
             _Task(LOGS_SECONDS, forget_contexts),
+            _Task(LOGS_SECONDS, drop_old),
             _Task(RECONCILE_SECONDS, reconcile),
             _Task(RECONCILE_SECONDS, find_strays),
             _Task(SESSIONS_SECONDS, clear_sessions),

@@ -16,6 +16,7 @@ from slipway.accounts.policy import Action, require
 from slipway.bodies import body_of
 from slipway.builds import queries, services
 from slipway.builds.bodies import BuildBody, BuildForm, marks, read_request, request_of, source_of
+from slipway.builds.errors import ContextGone
 from slipway.builds.models import Build, BuildState, SourceKind, StepState
 from slipway.builds.requests import BuildRequest
 from slipway.catalog.uploads import hand_over
@@ -29,7 +30,7 @@ from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.schema import page_of
 from slipway.views import ApiView, AsyncApiView, PageQuery, StrictSerializer, answered
-from workers.errors import SlipwayError
+from workers.errors import NoSuchBlob
 from workers.messages import BuildSource
 
 BINARY = {"type": "string", "format": "binary"}
@@ -182,17 +183,14 @@ class Builds(AsyncApiView):
     async def _queue_upload(
         self, project: Project, node: Node, wanted: BuildRequest, asked: dict[str, Any]
     ) -> Response:
-        """The node holds the upload twice then: for the build, and for a retry of it."""
-        upload, held = wanted.source.upload or "", 1
+        """The upload is the build's then; one that nobody wants goes at once."""
+        is_wanted = False
         try:
-            await agent.keep_upload(node, upload)
-            held += 1
             answer = await sync_to_async(self._queue_once)(project, wanted, asked, True)
-            if "Idempotency-Replayed" not in answer.headers:
-                held = 0
+            is_wanted = "Idempotency-Replayed" not in answer.headers
         finally:
-            for _ in range(held):
-                await agent.drop_upload(node, upload)
+            if not is_wanted:
+                await agent.drop_upload(node, wanted.source.upload or "")
         await drop_surplus(project, node)
         return answer
 
@@ -270,13 +268,19 @@ class Retry(AsyncApiView):
 
 
 async def retry(actor: Actor, build: Build, **asked: Any) -> Build:
-    """``services.retry``, the node keeping the uploaded context for it."""
+    """``services.retry``, once it is sure that the uploaded context is still there."""
     await sync_to_async(services.check_retry)(actor, build, **asked)
     if build.source_kind == SourceKind.UPLOAD:
-        await agent.keep_upload(build.job.node, build.source["upload"])
+        await _require_upload(build)
+    return await sync_to_async(services.retry)(actor, build, **asked)
+
+
+async def _require_upload(build: Build) -> None:
+    """Raise ``ContextGone``."""
+    node, upload = build.job.node, build.source["upload"]
     try:
-        return await sync_to_async(services.retry)(actor, build, **asked)
-    except SlipwayError:
-        if build.source_kind == SourceKind.UPLOAD:
-            await agent.drop_upload(build.job.node, build.source["upload"])
-        raise
+        await agent.keep_upload(node, upload)
+    except NoSuchBlob as error:
+        await sync_to_async(services.let_go)([build])
+        raise ContextGone("What was uploaded for this build is no longer kept; upload it again.") from error
+    await agent.drop_upload(node, upload)

@@ -11,7 +11,7 @@ from slipway.hints import Hint, project_hint
 from slipway.ids import parse_id
 from slipway.jobs import progress
 from slipway.nodes.models import Node
-from workers.messages import BuildFinished, BuildProgressed, StepFacts
+from workers.messages import BuildDropped, BuildFinished, BuildProgressed, StepFacts
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +80,12 @@ def finished(event: BuildFinished, node: Node) -> Hints:
         provenance=event.provenance,
     )
     return _told(build)
+
+
+def dropped(event: BuildDropped, node: Node, at: datetime) -> Hints:
+    gone = Build.objects.filter(pk=parse_id(event.build), job__node=node, drop_at__isnull=False)
+    gone.filter(dropped_at=None).update(dropped_at=at)
+    return ()
 
 
 def _find(build_id: str, job_id: str, node: Node) -> Build | None:

@@ -72,6 +72,9 @@ class Build(Row):
     warnings = models.JSONField(default=list)
     provenance = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    drop_at = models.DateTimeField(null=True, blank=True)
+    """When its node is told next to drop the log, long after its end; then when the node had done so."""
+    dropped_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -82,6 +85,9 @@ class Build(Row):
             models.Index(fields=["project", "-created_at", "-id"], name="builds_build_of_project"),
             models.Index(
                 fields=["created_at"], condition=models.Q(context_kept=True), name="builds_build_kept"
+            ),
+            models.Index(
+                fields=["created_at"], condition=models.Q(dropped_at=None), name="builds_build_drop"
             ),
         ]
 

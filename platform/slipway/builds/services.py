@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
+from slipway import dispatch
 from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
@@ -24,12 +26,13 @@ from slipway.jobs.errors import JobActive
 from slipway.jobs.models import Job, JobKind, JobState
 from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
-from workers.messages import BuildSource
+from workers.messages import BuildImage, BuildSource, DropBuild
 
 KEPT = "build"
 """The holder in the ledger of a context kept for retries."""
 KEPT_FOR = timedelta(hours=23)
 """Nodes drop what nobody asked for after a day."""
+DROP_AGAIN = timedelta(hours=1)
 KEPT_MOST = 5
 """Of a project's contexts, the newest."""
 
@@ -44,7 +47,7 @@ def create_build(
 ) -> Build:
     """Queue a build in the project; with a group, in the place of those of it that wait.
 
-    ``context_kept``: the node holds the upload once more than the build needs it. Raise ``NotFound``,
+    ``context_kept``: the upload is the build's own, also for a retry, until it is let go. Raise ``NotFound``,
     ``NotAllowed``, ``InvalidBuild``, ``Unsupported``, ``InvalidReference``, ``QuotaExceeded``, ``NoNode``.
     """
     require(actor, Action.WRITE, project)
@@ -93,12 +96,11 @@ def _job(build: Build, request: BuildRequest) -> Job:
     return job
 
 
-def _queue(actor: Actor, build: Build, command: object, request: BuildRequest) -> None:
-    claims = {Resource.DISK.value: request.size} if request.size else {}
-    jobs.queue_job(actor, build.project, build.job, command, claims)  # type: ignore[arg-type]  # ours
-    build.save(force_insert=True)
+def _queue(actor: Actor, build: Build, command: BuildImage, request: BuildRequest) -> None:
     if build.context_kept:
-        ledger.settle(build.project.pk, KEPT, build.hex, {Resource.DISK.value: request.size})
+        ledger.reserve(build.project, KEPT, build.hex, {Resource.DISK.value: request.size})
+    jobs.queue_job(actor, build.project, build.job, command)
+    build.save(force_insert=True)
 
 
 def _told(build: Build) -> dict[str, Any]:
@@ -143,17 +145,17 @@ def retry(
     secrets: Mapping[str, str] | None = None,
     password: str | None = None,
 ) -> Build:
-    """A new build of the same source with the same options. The caller has the node keep the upload.
+    """A new build of the same source with the same options; an upload is the new one's from then on.
 
     Raise as ``create_build`` does, ``JobActive``, ``SecretsNeeded``, ``ContextGone``.
     """
     require(actor, Action.WRITE, build)
     request = repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
     with transaction.atomic():
-        made = create_build(actor, build.project, request, retry_of=build, context_kept=build.context_kept)
-        if build.context_kept:
+        is_kept = build.context_kept
+        if is_kept:
             _let_go(build)
-    return made
+        return create_build(actor, build.project, request, retry_of=build, context_kept=is_kept)
 
 
 def repeated(
@@ -208,7 +210,7 @@ def may_retry(build: Build) -> bool:
 
 
 def surplus(project: Project) -> list[Build]:
-    """Builds whose context need not be kept any longer: the project has newer ones."""
+    """Ended builds whose context need not be kept any longer: the project has newer ones."""
     kept = Build.objects.filter(project=project, context_kept=True).select_related("job").order_by("-number")
     return [build for build in kept[KEPT_MOST:] if not build.is_active]
 
@@ -231,3 +233,17 @@ def forget_contexts(now: datetime) -> int:
     old = list(Build.objects.filter(context_kept=True, created_at__lt=now - KEPT_FOR)[:200])
     let_go(old)
     return len(old)
+
+
+def drop_old(now: datetime) -> int:
+    """Tell nodes to drop what is left of builds that ended long ago, until they say it is gone."""
+    ended = Build.objects.filter(
+        job__ended_at__lt=now - timedelta(days=settings.SLIPWAY_LOG_RETENTION_DAYS), dropped_at=None
+    )
+    due = ended.filter(Q(drop_at=None) | Q(drop_at__lte=now)).select_related("job__node")
+    sent = 0
+    for build in due.order_by("created_at")[:200]:
+        if build.job.node.is_live(now):
+            Build.objects.filter(pk=build.pk).update(drop_at=now + DROP_AGAIN)
+            sent += dispatch.send_now(DropBuild(build.hex), build.job.node)
+    return sent

