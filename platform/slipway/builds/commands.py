@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from urllib.parse import urlsplit
 
 from slipway.accounts.sealing import seal, unseal
-from slipway.builds.models import Build
+from slipway.builds.models import Build, SourceKind
 from slipway.builds.requests import BuildRequest, options_of
-from slipway.catalog.models import Reference
+from slipway.catalog.models import Reference, RegistryCredential
+from slipway.catalog.registries import Registries
+from slipway.catalog.upstream import UPSTREAM
 from slipway.jobs.handlers import JobCommand
 from slipway.jobs.models import Job
 from slipway.projects.models import Project
 from slipway.projects.queries import find_library
 from workers.errors import BadCommand
-from workers.messages import BuildImage, BuildSource, Limits
+from workers.messages import BuildImage, BuildSource, Limits, RegistryAccess
 
 SOURCE_FIELDS = ("upload", "url", "ref", "subdirectory", "username")
 
@@ -55,15 +59,49 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         raise BadCommand("The build of this job is gone.", job=job.hex)
     opened = json.loads(unseal(build.sealed)) if build.sealed else {"secrets": {}, "password": None}
     library = find_library()
+    access = _access(build.project)
     return replace(
         command,
         attempt=job.attempt,
         options=replace(command.options, secrets=opened["secrets"]),
-        source=replace(command.source, password=opened["password"]),
+        source=_with_account(replace(command.source, password=opened["password"]), access),
+        access=access,
+        shared_scope=UPSTREAM,
         library_scope=library.hex if library is not None else None,
         local_images=_images(build.project),
         library_images=_images(library) if library is not None else {},
     )
+
+
+def _access(project: Project) -> dict[str, RegistryAccess]:
+    """How to speak to registries: the project's accounts, and what the administrator says of others."""
+    registries = Registries.of_settings()
+    accounts = {
+        row.host: (row.username, unseal(row.sealed_secret))
+        for row in RegistryCredential.objects.filter(project=project)
+    }
+    named = {*accounts, *registries.private, *registries.plain_http, *registries.mirrors}
+    found = {"*": RegistryAccess()}
+    for host in sorted(named):
+        username, password = accounts.get(host, (None, None))
+        found[host] = RegistryAccess(
+            username=username,
+            password=password,
+            plain_http=registries.speaks_plain_http(host),
+            mirrors=registries.mirrors_of(host),
+            allow_private=registries.may_be_private(host),
+        )
+    return found
+
+
+def _with_account(source: BuildSource, access: Mapping[str, RegistryAccess]) -> BuildSource:
+    """With the project's account at the repository's host, unless the build brought its own."""
+    if source.kind != SourceKind.GIT or source.password or not source.url:
+        return source
+    account = access.get(urlsplit(source.url).netloc)
+    if account is None or account.username is None or source.username not in (None, account.username):
+        return source
+    return replace(source, username=account.username, password=account.password)
 
 
 def _images(project: Project) -> dict[str, str]:
@@ -76,3 +114,11 @@ def _images(project: Project) -> dict[str, str]:
 
 def limits_as_kept(limits: Limits) -> dict[str, int]:
     return asdict(limits)
+
+
+def reseal_all(again: Callable[[str], str]) -> int:
+    """Seal anew what builds under way keep (keys were rotated). How many there were."""
+    count = 0
+    for key, sealed_text in Build.objects.exclude(sealed="").values_list("pk", "sealed"):
+        count += Build.objects.filter(pk=key, sealed=sealed_text).update(sealed=again(sealed_text))
+    return count

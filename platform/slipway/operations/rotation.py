@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from slipway import keys
 from slipway.accounts import sealing as stored
+from slipway.builds import commands as builds
 from slipway.catalog.credentials import reseal_all
 from slipway.nodes.models import Node
 from slipway.nodes.services import register_node
@@ -92,7 +93,9 @@ def retire_django_secrets() -> int:
     if present != settings.SECRET_KEY:
         raise CannotRotate("The secret was rotated this moment by somebody else: try again.")
     with transaction.atomic():
-        count = _seal_anew() + reseal_all(lambda sealed: stored.seal(stored.unseal(sealed)))
+        count = _seal_anew()
+        for reseal in (reseal_all, builds.reseal_all):
+            count += reseal(lambda sealed: stored.seal(stored.unseal(sealed)))
     with as_owner_of(former.parent):
         former.unlink()
     return count

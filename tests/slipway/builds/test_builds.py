@@ -19,6 +19,7 @@ from slipway.builds.errors import ContextGone, InvalidBuild, SecretsNeeded, Unsu
 from slipway.builds.models import Build, BuildState
 from slipway.builds.queries import get_build, list_builds, place
 from slipway.builds.requests import BuildRequest, Docker
+from slipway.catalog.credentials import set_credential
 from slipway.jobs.errors import JobActive
 from slipway.jobs.models import Job, JobState, Weight
 from slipway.jobs.scheduling import schedule
@@ -38,12 +39,14 @@ from tests.factories import (
 from tests.roads import RecordingRoad
 from workers.errors import InvalidReference
 from workers.messages import (
+    BuildDropped,
     BuildFinished,
     BuildImage,
     BuildOptions,
     BuildProgressed,
     BuildSource,
     CancelJob,
+    DropBuild,
     Failure,
     JobCancelled,
     JobFailed,
@@ -508,3 +511,27 @@ def test_a_secret_lies_nowhere_in_clear(road: RecordingRoad, django_db_blocker: 
     tell(build, JobFailed(build.job.hex, Failure("X", "no")))
     assert CANARY not in everywhere()
     assert Build.objects.get().sealed == ""
+
+
+def test_an_account_of_the_project_opens_its_git_host(road: RecordingRoad) -> None:
+    actor, project = world()
+    set_credential(actor, project, "git.example.org", "me", CANARY)
+    create(road, (actor, project), git("https://git.example.org/team/web.git"))
+    create(road, (actor, project), git("https://other.example.org/team/web.git"))
+    first, second = sent(road)
+    assert (first.source.username, first.source.password) == ("me", CANARY)
+    assert (second.source.username, second.source.password) == (None, None)
+    assert first.access["git.example.org"].password == CANARY
+    assert CANARY not in Job.objects.get(pk=first.job).command
+
+
+def test_old_builds_are_dropped_on_their_node(road: RecordingRoad) -> None:
+    actor, project = world()
+    build = succeed(create(road, (actor, project)))
+    road.take()
+    later = timezone.now() + timedelta(days=15)
+    Node.objects.update(heartbeat_at=later)
+    assert services.drop_old(later) == 1
+    assert road.take() == [DropBuild(build.hex)]
+    tell(build, BuildDropped(build.hex))
+    assert services.drop_old(later + timedelta(days=1)) == 0
