@@ -16,6 +16,7 @@ from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobKind, JobState
 from slipway.projects.models import Project
 from tests import factories
+from tests.stage import builds
 
 PASSWORD = "a password for the stage"
 MiB = 1 << 20
@@ -44,6 +45,7 @@ def seed() -> dict[str, Any]:
     web = releases(shop)
     containers = populate(shop, reports, web, busybox, debian)
     jobs(shop, node, mia)
+    written = builds.seed(shop, web, "mia")
     history(Actor(user=mia), Actor(user=vic), shop, reports, containers)
     return {
         "user": "mia",
@@ -56,6 +58,7 @@ def seed() -> dict[str, Any]:
             containers["large"].id: [f"line {number}" for number in range(1, 100_001)],
         },
         "image": web.image_id,
+        "builds": written,
     }
 
 

@@ -55,6 +55,9 @@ class Stage:
             log = self.agent.log(container)
             log.ended = container != facts["containers"]["running"]
             await log.write(*lines)
+        for build, lines in facts.pop("builds").items():
+            for stream, line in lines:
+                await self.agent.log(build).write(line, stream=stream)
         print(json.dumps(facts), flush=True)
         await self._obey()
         beating.cancel()

@@ -83,8 +83,9 @@ def finished(event: BuildFinished, node: Node) -> Hints:
 
 
 def dropped(event: BuildDropped, node: Node, at: datetime) -> Hints:
-    gone = Build.objects.filter(pk=parse_id(event.build), job__node=node, drop_at__isnull=False)
-    gone.filter(dropped_at=None).update(dropped_at=at)
+    if key := parse_id(event.build):
+        gone = Build.objects.filter(pk=key, job__node=node, drop_at__isnull=False)
+        gone.filter(dropped_at=None).update(dropped_at=at)
     return ()
 
 

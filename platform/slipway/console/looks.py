@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from datetime import datetime
 
+from slipway.builds.models import Build, BuildState, BuildStep, StepState
 from slipway.console.figures import duration_text, size_text
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState, LayerState
@@ -34,6 +35,22 @@ _JOB = {
     JobState.FAILED: Look("failed", "circle-x", "bad"),
     JobState.CANCELLED: Look("cancelled", "hand-stop", "idle"),
 }
+_BUILD = {
+    BuildState.QUEUED: _JOB[JobState.QUEUED],
+    BuildState.BUILDING: Look("building", "loader-2", "busy"),
+    BuildState.SUCCEEDED: _JOB[JobState.SUCCEEDED],
+    BuildState.FAILED: _JOB[JobState.FAILED],
+    BuildState.CANCELLED: _JOB[JobState.CANCELLED],
+}
+_STEP = {
+    StepState.WAITING: Look("waiting", "circle-dashed", "idle"),
+    StepState.RUNNING: Look("running", "loader-2", "busy"),
+    StepState.CACHED: Look("cached", "stack-2", "idle"),
+    StepState.DONE: Look("done", "circle-check", "ok"),
+    StepState.FAILED: Look("failed", "circle-x", "bad"),
+    StepState.CANCELLED: Look("cancelled", "hand-stop", "idle"),
+    StepState.SKIPPED: Look("not needed", "circle", "idle"),
+}
 REMOVED = Look("removed", "trash", "idle")
 
 
@@ -44,6 +61,14 @@ def container_look(container: Container) -> Look:
         return Look("exited (0)", "filled-square", "idle")
     code = "unknown" if container.exit_code is None else container.exit_code
     return Look(f"exited ({code})", "circle-x", "bad")
+
+
+def build_look(build: Build) -> Look:
+    return _BUILD[build.state]
+
+
+def step_look(step: BuildStep) -> Look:
+    return _STEP[StepState(step.state)]
 
 
 def job_look(job: Job) -> Look:

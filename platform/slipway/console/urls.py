@@ -6,6 +6,7 @@ from django.urls import path, re_path
 
 from slipway.console.views import (
     audit,
+    builds,
     containers,
     dashboard,
     images,
@@ -98,6 +99,11 @@ urlpatterns = [
     path("jobs/<str:job_id>/<str:action>", jobs.job_act, name="job-act"),
     path("usage/", usage.usage, name="usage"),
     path("usage/requests/<str:request_id>/<str:verdict>", usage.quota_decide, name="quota-decide"),
+    path(f"{IN_PROJECT}/builds/", builds.build_list, name="builds"),
+    path(f"{IN_PROJECT}/builds/new", builds.build_new, name="build-new"),
+    path(f"{IN_PROJECT}/builds/<int:number>/", builds.build, name="build"),
+    path(f"{IN_PROJECT}/builds/<int:number>/log", logs.build_log, name="build-log"),
+    path(f"{IN_PROJECT}/builds/<int:number>/<str:action>", builds.build_act, name="build-act"),
     path(f"{IN_PROJECT}/quota", usage.quota, name="quota"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:token_id>/revoke", tokens.token_revoke, name="token-revoke"),

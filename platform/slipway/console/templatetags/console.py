@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from slipway.builds.models import Build, BuildStep
 from slipway.console import figures, looks
 from slipway.containers.models import Container
 from slipway.jobs.models import Job, LayerState
@@ -59,8 +60,21 @@ def short_digest(digest: str) -> str:
 
 
 @register.filter
-def look(subject: Container | Job) -> looks.Look:
-    return looks.container_look(subject) if isinstance(subject, Container) else looks.job_look(subject)
+def look(subject: Container | Job | Build | BuildStep) -> looks.Look:
+    match subject:
+        case Container():
+            return looks.container_look(subject)
+        case Build():
+            return looks.build_look(subject)
+        case BuildStep():
+            return looks.step_look(subject)
+    return looks.job_look(subject)
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """To one decimal, as people read how long a step took."""
+    return "" if value is None else figures.duration_text(value)
 
 
 @register.filter

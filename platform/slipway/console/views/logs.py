@@ -11,6 +11,8 @@ from django.views.decorators.http import require_safe
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotFound
+from slipway.builds import logs as builds
+from slipway.builds.queries import get_build
 from slipway.console.members import actor_of
 from slipway.containers import logs as containers
 from slipway.containers.queries import get_container
@@ -20,6 +22,7 @@ from slipway.nodes import agent
 from slipway.nodes.agent import LogEntry
 from slipway.nodes.errors import LogGone
 from slipway.nodes.log_reading import Log, LogRequest, read_log
+from slipway.projects.queries import get_project_by_path
 from slipway.threads import look
 from workers.errors import SlipwayError
 
@@ -41,6 +44,19 @@ async def container_log(request: HttpRequest, container_id: str) -> JsonResponse
 @require_safe
 async def job_log(request: HttpRequest, job_id: str) -> JsonResponse:
     return await _answer(request, await look(_found, get_job, jobs.job_log, request, job_id))
+
+
+@require_safe
+async def build_log(request: HttpRequest, team: str, slug: str, number: int) -> JsonResponse:
+    return await _answer(request, await look(_found_build, request, team, slug, str(number)))
+
+
+def _found_build(request: HttpRequest, team: str, slug: str, number: str) -> Log:
+    actor = actor_of(request)
+    try:
+        return builds.build_log(get_build(actor, get_project_by_path(actor, team, slug), number))
+    except NotFound as error:
+        raise Http404(error.message) from error
 
 
 def _found(

@@ -1,0 +1,144 @@
+"""Builds in the console: the form, the record of one, and what can be done with it."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from slipway.accounts.actors import Actor
+from slipway.builds.models import Build, BuildStep
+from slipway.jobs.models import JobState
+from slipway.projects.models import Project
+from tests.factories import make_actor, make_build, make_image, make_project
+from tests.roads import RecordingRoad
+from workers.messages import BuildImage, CancelJob
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def actor() -> Actor:
+    return make_actor(make_project(slug="shop").team)
+
+
+@pytest.fixture
+def project(actor: Actor) -> Project:
+    return Project.objects.select_related("team").get()
+
+
+@pytest.fixture
+def page(actor: Actor) -> Client:
+    client = Client()
+    assert actor.user is not None
+    client.force_login(actor.user)
+    return client
+
+
+def address(project: Project, rest: str = "") -> str:
+    return f"/projects/{project.path}/builds/{rest}"
+
+
+def test_a_dockerfile_is_written_and_built(page: Client, project: Project, road: RecordingRoad) -> None:
+    answer = page.post(
+        address(project, "new"),
+        {
+            "source": "none",
+            "dockerfile_text": "FROM busybox\r\nRUN true\r\n",
+            "tags": "web, web:2",
+            "args": "A=1\nB=x=y",
+            "secrets": "key=s3cret ",
+            "memory": "64",
+            "no_cache": "on",
+        },
+    )
+    assert (answer.status_code, answer["Location"]) == (302, address(project, "1/"))
+    (command,) = (each for each in road.take() if isinstance(each, BuildImage))
+    assert command.options.dockerfile_text == "FROM busybox\nRUN true\n"
+    assert (command.options.tags, command.options.args) == (("web:latest", "web:2"), {"A": "1", "B": "x=y"})
+    assert (command.options.secrets, command.options.no_cache) == ({"key": "s3cret "}, True)
+    assert command.limits.memory_bytes == 64 << 20
+
+
+def test_a_repository_is_built(page: Client, project: Project, road: RecordingRoad) -> None:
+    form = {
+        "source": "git",
+        "remote": "https://example.org/a.git",
+        "ref": "v1",
+        "password": "s3cret",
+        "username": "me",
+    }
+    assert page.post(address(project, "new"), form).status_code == 302
+    (command,) = (each for each in road.take() if isinstance(each, BuildImage))
+    assert (command.source.url, command.source.ref) == ("https://example.org/a.git", "v1")
+    assert (command.source.password, command.options.dockerfile_text) == ("s3cret", None)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"source": "none", "dockerfile_text": " "}, "needs the text of its Dockerfile"),
+        ({"source": "git", "remote": "git@example.org:a.git"}, "ssh has no key here"),
+        ({"source": "none", "dockerfile_text": "FROM a", "args": "novalue"}, "a line like"),
+        ({"source": "none", "dockerfile_text": "FROM a", "tags": "No!"}, "is no image reference"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_form(
+    page: Client, project: Project, form: dict[str, str], said: str
+) -> None:
+    answer = page.post(address(project, "new"), form)
+    assert answer.status_code == 400
+    assert said in answer.content.decode()
+    assert not Build.objects.exists()
+
+
+def test_the_record_shows_steps_cause_and_position(page: Client, project: Project) -> None:
+    cause = {"code": "BUILD_STEP_FAILED", "message": "RUN false: exit code 1", "facts": {"line": 2}}
+    job = {"state": JobState.FAILED, "cause": cause, "started_at": timezone.now(), "ended_at": timezone.now()}
+    build = make_build(project, job=job)
+    for number, state in enumerate(("cached", "failed", "skipped"), 1):
+        BuildStep.objects.create(
+            build=build, number=number, position=number, name=f"[{number}/3] RUN", state=state
+        )
+    text = page.get(address(project, "1/")).content.decode()
+    assert "RUN false: exit code 1" in text
+    assert "Dockerfile line 2" in text
+    assert text.count("data-step=") == 3
+    assert "Retry without cache" in text
+    make_build(project, job={"admitted_at": None})
+    waiting = page.get(address(project, "2/"), headers={"HX-Request": "true"}).content.decode()
+    assert "Number 1 in the queue of node local" in waiting
+    assert "<html" not in waiting
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_running_build_is_cancelled_and_an_ended_one_repeated(
+    page: Client, project: Project, road: RecordingRoad
+) -> None:
+    build = make_build(project, job={"state": JobState.RUNNING})
+    assert page.post(address(project, "1/cancel")).status_code == 302
+    assert road.take() == [CancelJob(build.job.hex)]
+    assert page.post(address(project, "1/retry")).status_code == 409
+    type(build.job).objects.update(state=JobState.CANCELLED)
+    answer = page.post(address(project, "1/retry-anew"))
+    assert answer["Location"] == address(project, "2/")
+    (command,) = (each for each in road.take() if isinstance(each, BuildImage))
+    assert command.options.no_cache
+
+
+@pytest.mark.django_db(transaction=True)
+def test_secrets_are_asked_for_again(page: Client, project: Project, road: RecordingRoad) -> None:
+    make_build(project, job={"state": JobState.FAILED}, secret_ids=["key"])
+    assert 'name="secret-key"' in page.get(address(project, "1/")).content.decode()
+    assert page.post(address(project, "1/retry")).status_code == 409
+    assert page.post(address(project, "1/retry"), {"secret-key": "again"}).status_code == 302
+    (command,) = (each for each in road.take() if isinstance(each, BuildImage))
+    assert command.options.secrets == {"key": "again"}
+
+
+def test_what_it_made_can_be_run(page: Client, project: Project) -> None:
+    image = make_image(project, "web:latest")
+    make_build(project, job={"state": JobState.SUCCEEDED}, image_id=image.image_id)
+    text = page.get(address(project, "1/")).content.decode()
+    assert f"/projects/{project.path}/run?image=web%3Alatest" in text
+    assert "#1" in page.get(address(project)).content.decode()
