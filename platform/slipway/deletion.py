@@ -91,7 +91,7 @@ def delete_project(actor: Actor, project: Project, confirm: str) -> None:
                 f"{losses.active_jobs} job(s) under way. Clear it first and wait until the node is done.",
                 **asdict(losses),
             )
-        record(actor, "project.delete", project, **asdict(losses))
+        record(actor, "project.delete", project, before={"name": project.name}, **asdict(losses))
         drop_repositories(project)
         RetiredProject.objects.create(index=project.index, path=project.path)
         project.delete()
@@ -108,7 +108,7 @@ def delete_team(actor: Actor, team: Team, confirm: str) -> None:
             raise NotEmpty(
                 f"{team.slug} still has {projects} project(s). Delete them first.", projects=projects
             )
-        record(actor, "team.delete", team, members=team.memberships.count())
+        record(actor, "team.delete", team, before={"name": team.name, "members": team.memberships.count()})
         team.delete()
     actor.forget()
 

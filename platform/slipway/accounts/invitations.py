@@ -64,8 +64,18 @@ def invite(
             created_by=actor.user,
             expires_at=timezone.now() + timedelta(days=days),
         )
-        record(actor, "invitation.make", invitation, role=role, email=email)
+        record(actor, "invitation.make", invitation, after=_offer(invitation))
     return invitation, secret
+
+
+def _offer(invitation: Invitation) -> dict[str, str | None]:
+    """What the audit log says of an invitation; its secret is no part of it."""
+    return {
+        "role": invitation.role,
+        "project": invitation.project.path if invitation.project is not None else None,
+        "email": invitation.email,
+        "expires_at": invitation.expires_at.isoformat(),
+    }
 
 
 def _require_address(email: str) -> None:
@@ -101,7 +111,7 @@ def withdraw(actor: Actor, invitation: Invitation) -> None:
     with transaction.atomic():
         open_ones = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
         if open_ones.update(revoked_at=timezone.now()):
-            record(actor, "invitation.withdraw", invitation)
+            record(actor, "invitation.withdraw", invitation, before=_offer(invitation))
 
 
 def open_invitation(secret: str) -> Invitation:
@@ -130,12 +140,13 @@ def accept(actor: Actor, invitation: Invitation) -> None:
             raise InvitationGone("This invitation was used, withdrawn or has expired. Ask for another one.")
         row.accepted_at, row.accepted_by = timezone.now(), actor.user
         row.save(update_fields=["accepted_at", "accepted_by"])
-        _join(actor, row)
-        record(actor, "invitation.accept", row, role=row.role)
+        before, after = _join(actor, row)
+        record(actor, "invitation.accept", row, before={"role": before}, after={"role": after})
     actor.forget()
 
 
-def _join(actor: Actor, invitation: Invitation) -> None:
+def _join(actor: Actor, invitation: Invitation) -> tuple[str | None, str]:
+    """The role before, if there was one, and the role now."""
     member: Membership | ProjectMembership
     if invitation.project_id is None:
         member, made = Membership.objects.select_for_update().get_or_create(
@@ -145,9 +156,11 @@ def _join(actor: Actor, invitation: Invitation) -> None:
         member, made = ProjectMembership.objects.select_for_update().get_or_create(
             project_id=invitation.project_id, user=actor.user, defaults={"role": invitation.role}
         )
+    before = None if made else member.role
     if not made and _STRENGTH.index(Role(member.role)) < _STRENGTH.index(Role(invitation.role)):
         member.role = invitation.role
         member.save(update_fields=["role"])
+    return before, member.role
 
 
 def _digest(secret: str) -> str:

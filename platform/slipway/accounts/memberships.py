@@ -70,11 +70,15 @@ def transfer_ownership(actor: Actor, team: Team, username: str) -> None:
             raise NotFound(f"{username!r} is no member here; add them first.")
         if actor.user is not None and heir.user_id == actor.user.id:
             raise InvalidRequest("You own the team already; name another member.", field="username")
+        before, after = {username: heir.role}, {username: Role.OWNER.value}
         heir.role = Role.OWNER
         heir.save(update_fields=["role"])
-        if actor.user is not None:
-            Membership.objects.filter(team=team, user=actor.user).update(role=Role.MAINTAINER)
-        record(actor, "team.transfer", team, to=username)
+        mine = Membership.objects.filter(team=team, user=actor.user).first() if actor.user else None
+        if mine is not None:
+            before[actor.label], after[actor.label] = mine.role, Role.MAINTAINER.value
+            mine.role = Role.MAINTAINER
+            mine.save(update_fields=["role"])
+        record(actor, "team.transfer", team, before=before, after=after, to=username)
     actor.forget()
 
 

@@ -88,7 +88,7 @@ def create_team(actor: Actor, slug: str, name: str = "", *, allow_reserved: bool
             team = Team.objects.create(slug=slug, name=(name or slug)[:100])
             if actor.user is not None:
                 Membership.objects.create(team=team, user=actor.user, role=Role.OWNER)
-            record(actor, "team.create", team)
+            record(actor, "team.create", team, after={"name": team.name})
     except IntegrityError as error:
         raise NameTaken(f"A team named {slug!r} exists.", name=slug) from error
     actor.forget()
@@ -132,8 +132,18 @@ def issue_token(
     )
     with transaction.atomic():
         token.save()
-        record(actor, "token.issue", token, scopes=wanted, robot=robot)
+        record(actor, "token.issue", token, after=_may(token))
     return token, str(credential)
+
+
+def _may(token: Token) -> dict[str, object]:
+    """What the audit log says of a token: whose it is and how far it reaches, never what it is."""
+    return {
+        "scopes": list(token.scopes),
+        "project": token.project.path if token.project is not None else None,
+        "robot": token.user_id is None,
+        "expires_at": token.expires_at.isoformat() if token.expires_at is not None else None,
+    }
 
 
 def _owner(actor: Actor, user: User | None, project: Project | None, robot: bool) -> User | None:
@@ -205,7 +215,7 @@ def revoke_token(actor: Actor, token: Token) -> None:
     with transaction.atomic():
         changed = Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
         if changed:
-            record(actor, "token.revoke", token)
+            record(actor, "token.revoke", token, before=_may(token))
 
 
 def authenticate_token(text: str, *, origin: str = "", now: datetime | None = None) -> Actor:

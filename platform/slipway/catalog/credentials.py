@@ -119,7 +119,8 @@ def remove_credential(actor: Actor, project: Project, host: str) -> None:
     require(actor, Action.MANAGE, project)
     credential = get_credential(actor, project, host)
     with transaction.atomic():
-        record(actor, "registry_account.remove", credential, host=host, username=credential.username)
+        before = {"host": host, "username": credential.username}
+        record(actor, "registry_account.remove", credential, before=before)
         credential.delete()
 
 

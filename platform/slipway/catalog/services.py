@@ -76,9 +76,10 @@ def remove_image(actor: Actor, image: Image) -> Job:
         if uses := uses_of(image):
             raise ImageInUse(uses)
         Image.objects.filter(pk=image.pk).update(withdrawn=True)
+        names = [str(each) for each in image.references.all()]
         image.references.all().delete()
         queue_job(actor, project, job, RemoveImage(job=job.hex, scope=project.hex, image_id=image.image_id))
-        record(actor, "image.remove", image, subject=job.subject)
+        record(actor, "image.remove", image, before={"names": names}, subject=job.subject)
     return job
 
 

@@ -40,7 +40,8 @@ def tag_image(actor: Actor, project: Project, image: Image, name: str) -> Refere
             defaults={"image": image, "updated_at": timezone.now()},
         )
         publish_project(project.hex, "images")
-        record(actor, "image.tag", image, reference=str(reference), before={"image": before})
+        changed = {"before": {"image": before}, "after": {"image": image.image_id}}
+        record(actor, "image.tag", image, reference=str(reference), **changed)
     return reference
 
 
@@ -60,5 +61,5 @@ def untag_image(actor: Actor, project: Project, name: str, image: Image | None =
         named = reference.image
         reference.delete()
         publish_project(project.hex, "images")
-        record(actor, "image.untag", named, reference=given.familiar)
+        record(actor, "image.untag", named, before={"image": named.image_id}, reference=given.familiar)
     return named

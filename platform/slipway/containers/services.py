@@ -195,6 +195,7 @@ def _locked(actor: Actor, container: Container, *, removed_too: bool = False) ->
 
 
 def _wish(actor: Actor, row: Container, state: State, action: str) -> Container:
+    before = row.desired
     row.wish(state)
     if state == State.RUNNING:
         ledger.reserve(row.project, KIND, row.id, claims(row))
@@ -202,7 +203,8 @@ def _wish(actor: Actor, row: Container, state: State, action: str) -> Container:
     row.save(
         update_fields=["desired", "desired_generation", "desired_run", "stop_timeout", "sends", "resend_at"]
     )
-    record(actor, action, row, generation=row.desired_generation)
+    wishes = {"before": {"desired": before}, "after": {"desired": row.desired}}
+    record(actor, action, row, generation=row.desired_generation, **wishes)
     dispatch.send(command_for(row), row.node)
     publish_container(row.id, row.project.hex, "state")
     return row

@@ -100,7 +100,16 @@ def decide(actor: Actor, asked: QuotaRequest, *, approve: bool, note: str = "") 
         if approve:
             _set_limit(actor, row.project, Resource(row.resource), row.amount)
         action = "quota.approve" if approve else "quota.decline"
-        record(actor, action, row.project, resource=row.resource, asked=row.amount, note=row.note)
+        record(
+            actor,
+            action,
+            row.project,
+            before={"state": RequestState.PENDING.value},
+            after={"state": row.state},
+            resource=row.resource,
+            asked=row.amount,
+            note=row.note,
+        )
     return row
 
 

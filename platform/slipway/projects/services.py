@@ -31,7 +31,7 @@ def create_project(actor: Actor, team: Team, slug: str, name: str = "", *, libra
                 project = Project.objects.create(
                     team=team, slug=slug, name=(name or slug)[:100], index=_next_index(), library=library
                 )
-                record(actor, "project.create", project)
+                record(actor, "project.create", project, after={"name": project.name})
             return project
         except IntegrityError as error:
             # Two at once may have read the same highest index; the unique constraint lets one through.
