@@ -67,7 +67,7 @@ def import_archive(
     asked = [Reference.parse(each).familiar for each in references]
     report = progress or _silent
     with (
-        layer_store.lease(store.places),
+        layer_store.lease(store.places, progress),
         archives.opened(stream, store.places.layer_ingest, store.limits.unpacked_bytes) as files,
     ):
         if files is None:

@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -77,12 +78,28 @@ class Unpacked:
 
 # --------------------------------------------------------------------------- leases
 
+Waiting = Callable[[str, int, int], None]
+"""What a job tells: in words, and how far it is."""
+SWEEP_AHEAD = "Waiting for a lock: layers that nobody uses are being removed from the node"
+LOOK_AGAIN = 0.05
+"""Seconds between two attempts on a lock."""
+
 
 @contextmanager
-def lease(places: Places) -> Iterator[None]:
-    """While it is held, no layer is swept. Any number of holders."""
-    with _locked(places.layers, fcntl.LOCK_SH):
-        yield
+def lease(places: Places, waiting: Waiting | None = None) -> Iterator[None]:
+    """While it is held, no layer is swept. Any number of holders.
+
+    A sweep that is at work is waited for. ``waiting`` hears of it again and again, and may end the wait by
+    raising.
+    """
+    while True:
+        with _locked(places.layers, fcntl.LOCK_SH | (fcntl.LOCK_NB if waiting else 0)) as got:
+            if got:
+                yield
+                return
+        if waiting is not None:
+            waiting(SWEEP_AHEAD, 0, 0)
+            time.sleep(LOOK_AGAIN)  # the kernel tells only him who waits and can do nothing else
 
 
 @contextmanager

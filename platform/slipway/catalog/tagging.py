@@ -40,8 +40,8 @@ def tag_image(actor: Actor, project: Project, image: Image, name: str) -> Refere
             defaults={"image": image, "updated_at": timezone.now()},
         )
         publish_project(project.hex, "images")
-        changed = {"before": {"image": before}, "after": {"image": image.image_id}}
-        record(actor, "image.tag", image, reference=str(reference), **changed)
+        now = {"image": image.image_id}
+        record(actor, "image.tag", image, before={"image": before}, after=now, reference=str(reference))
     return reference
 
 

@@ -203,8 +203,14 @@ def _wish(actor: Actor, row: Container, state: State, action: str) -> Container:
     row.save(
         update_fields=["desired", "desired_generation", "desired_run", "stop_timeout", "sends", "resend_at"]
     )
-    wishes = {"before": {"desired": before}, "after": {"desired": row.desired}}
-    record(actor, action, row, generation=row.desired_generation, **wishes)
+    record(
+        actor,
+        action,
+        row,
+        before={"desired": before},
+        after={"desired": row.desired},
+        generation=row.desired_generation,
+    )
     dispatch.send(command_for(row), row.node)
     publish_container(row.id, row.project.hex, "state")
     return row

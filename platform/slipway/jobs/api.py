@@ -42,7 +42,7 @@ class JobOut(serializers.Serializer):
         allow_null=True,
         help_text="In its node's queue, 1 for the next; null once begun.",
     )
-    waits_for = serializers.CharField(help_text="quota, node or slot while it is queued, else empty.")
+    waits_for = serializers.CharField(help_text="quota, lock, slot or node while it is queued, else empty.")
     cancelling = serializers.SerializerMethodField(help_text="Its end was asked for.")
     lease_until = serializers.DateTimeField(
         allow_null=True, help_text="A running job is heard of again before, or its worker may be gone."
