@@ -147,10 +147,13 @@ def _wanted(task: Task, step: CopyStep, source: PathSource) -> Wanted:
     )
 
 
-def _owner(chown: str | None, stack: Stack, count: int) -> tuple[int, int]:
-    """Names are looked up in the files of the stage. A user alone is the group of the same number."""
+def _owner(chown: str | None, stack: Stack, count: int) -> tuple[int, int] | None:
+    """Names are looked up in the files of the stage. A user alone is the group of the same number.
+
+    Without, everything keeps its owner: root in contexts and fetched files, its own in stages and images.
+    """
     if not chown:
-        return 0, 0
+        return None
     user, _, group = chown.partition(":")
     resolved = users.resolve(chown if group else user, reader(stack), count=count)
     if not group and user.isdigit():
@@ -181,8 +184,8 @@ def _workdir(task: Task, step: WorkdirStep, state: State, no_cache: bool) -> Wor
         upper = Upper(directory, task.paths(state))
         parts, node = upper.stack.resolve(step.path)
         if node is None:
-            owner = _owner(step.user or None, upper.stack, task.room.project.uid_count)
-            upper.ensure_directory(parts, owner)
+            owner = _owner(step.user, upper.stack, task.room.project.uid_count)
+            upper.ensure_directory(parts, owner or (0, 0))
         return directory, 0
 
     return Work(step, step.name, state.key, "", make, no_cache)

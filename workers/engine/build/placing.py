@@ -167,7 +167,7 @@ def _place_one(upper: Upper, found: Found, destination: str, into: bool, dress: 
             upper.copy_directory(node, (*parts, *split(path)), dress)
         parts, there = (*parts, *split(found.kept)), found.node
     if found.node.is_directory:
-        _place_tree(upper, found, parts, there, dress)
+        _place_tree(upper, found, parts, dress)
         return
     is_directory = into or bool(found.kept) or (there is not None and there.is_directory)
     target = (*parts, found.name) if is_directory else parts
@@ -178,13 +178,9 @@ def _place_one(upper: Upper, found: Found, destination: str, into: bool, dress: 
         upper.copy(node, target, dress)
 
 
-def _place_tree(upper: Upper, found: Found, parts: Parts, there: Node | None, dress: Dress) -> None:
-    """What is in a directory; one that is there already keeps its own looks."""
-    upper.ensure_directory(parts[:-1], dress.owner or (0, 0))
-    if parts:
-        upper.copy_directory(found.node, parts, dress, existing=False)
-    elif there is not None and not there.is_directory:
-        raise BuildFailed("cannot copy to non-directory: /")
+def _place_tree(upper: Upper, found: Found, parts: Parts, dress: Dress) -> None:
+    """What is in a directory; the destination has its own looks, or those of any new directory."""
+    upper.ensure_directory(parts, dress.owner or (0, 0))
     for path, node in found.entries:
         target = (*parts, *path.split("/"))
         if node.is_directory:

@@ -225,7 +225,7 @@ def _begin(maker: _Maker, mount: CacheMount, data: Path) -> None:
         node = stack.resolve(mount.source)[1]
     if node is not None and node.is_directory:
         found = collect(Wanted(stack, mount.source, may_link=False))
-        place(Upper(aside, []), found, "/", Dress(owner=None))
+        place(Upper(aside, []), found, "/", Dress())
     os.chown(aside, mount.uid, mount.gid)
     aside.chmod(mount.mode)
     with suppress(FileExistsError, OSError):  # two may begin a shared one at once: either will do

@@ -105,8 +105,8 @@ def _unpacked(task: Task, step: CopyStep, source: Found) -> Found:
     stack = Stack([directory])
     node = stack.root
     assert node is not None  # noqa: S101 - it was made above
-    dress = None if step.chown else Dress(owner=None)
-    return replace(source, node=node, entries=tuple(stack.walk(node)), kept="", above=(), dress=dress)
+    # Docker's way: an archive says itself whose its files are, whatever --chown says.
+    return replace(source, node=node, entries=tuple(stack.walk(node)), kept="", above=(), dress=Dress())
 
 
 def _bytes(done: int, total: int) -> str:

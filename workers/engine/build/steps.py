@@ -276,7 +276,8 @@ class CopyStep(Step):
     destination: str = "/"
     """Absolute. With a slash at its end, or with several sources, it is a directory."""
     chown: str | None = None
-    """``user[:group]``, names looked up in the stage's files. None: root's (0:0)."""
+    """``user[:group]``, names looked up in the stage's files. None: files of a stage or an image keep
+    their owner, all others are root's."""
     chmod: str | None = None
     """Octal, or symbolic (``u=rwX,go=rX``). None: as the source's; a URL's file has 0600."""
     link: bool = False

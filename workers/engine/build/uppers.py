@@ -28,7 +28,7 @@ _COPY_BLOCK = 1 << 30
 class Dress:
     """How what is written shall look. None: as the source does."""
 
-    owner: Owner | None = (0, 0)
+    owner: Owner | None = None
     mode: Mode | None = None
     may_link: bool = False
     """The source is never changed any more: a hard link to it is as good as a copy."""
@@ -92,13 +92,12 @@ class Upper:
             return None if is_whiteout(status) else Node(status, (self.path(parts),))
         return self.stack.lookup(parts)
 
-    def copy_directory(self, node: Node, parts: Parts, dress: Dress, *, existing: bool = True) -> None:
-        """Only the directory itself. One that is there keeps its looks unless ``existing``."""
-        made = self._ensure_one(parts, (0, 0), 0o755)
-        if made or existing:
-            path = self.path(parts)
-            _dress(path, node.place, node.status, dress.owner_of(node.status), dress.mode_of(node.status))
-            self._times[path] = node.status.st_mtime_ns
+    def copy_directory(self, node: Node, parts: Parts, dress: Dress) -> None:
+        """Only the directory itself, whose parents are in the layer; one that is there gets its looks."""
+        self._ensure_one(parts, (0, 0), 0o755)
+        path = self.path(parts)
+        _dress(path, node.place, node.status, dress.owner_of(node.status), dress.mode_of(node.status))
+        self._times[path] = node.status.st_mtime_ns
 
     # ------------------------------------------------------------------ everything else
 
