@@ -174,6 +174,12 @@ class NoSpace(NodeError):
     code = "NO_SPACE"
 
 
+class ProjectInUse(NodeError):
+    """Containers of a project that is to be dropped are still on the node."""
+
+    code = "PROJECT_IN_USE"
+
+
 class NoAddress(NodeError):
     code = "NO_ADDRESS"
 

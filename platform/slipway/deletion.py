@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 
 from django.db import transaction
 from django.db.models import Sum
+from django.utils import timezone
 
+from slipway import dispatch
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import InvalidRequest, NotAllowed, NotEmpty
 from slipway.accounts.models import RetiredProject, Team, Token
@@ -21,9 +23,10 @@ from slipway.catalog.services import remove_image
 from slipway.containers.models import Container
 from slipway.containers.services import remove as remove_container
 from slipway.jobs.models import ACTIVE, Job
-from slipway.projects.models import Project
+from slipway.projects.models import PROJECT_AGAIN, Project, ProjectRemoval
 from slipway.repositories.models import Repository
 from slipway.repositories.services import drop_repositories
+from workers.messages import DropProject
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,23 @@ def delete_project(actor: Actor, project: Project, confirm: str) -> None:
         record(actor, "project.delete", project, before={"name": project.name}, **asdict(losses))
         drop_repositories(project)
         RetiredProject.objects.create(index=project.index, path=project.path)
+        _clear_node(project)
         project.delete()
+
+
+def _clear_node(project: Project) -> None:
+    """Let its home node drop what it keeps for it; the sweep asks until the node has answered."""
+    if project.node is None:
+        return
+    removal = ProjectRemoval.objects.create(
+        project_id=project.id,
+        path=project.path,
+        node=project.node,
+        slice_fields=asdict(project.slice),
+        send_at=timezone.now() + PROJECT_AGAIN,
+        sends=1,
+    )
+    dispatch.send(DropProject(removal.slice), project.node)
 
 
 def delete_team(actor: Actor, team: Team, confirm: str) -> None:

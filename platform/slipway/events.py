@@ -27,7 +27,7 @@ from slipway.jobs import progress
 from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
 from slipway.projects import ledger
-from slipway.projects.models import Project, Resource
+from slipway.projects.models import Project, ProjectRemoval, Resource
 from workers.errors import InvalidReference
 from workers.messages import (
     BuildDropped,
@@ -50,6 +50,7 @@ from workers.messages import (
     LayerFacts,
     LayersProgressed,
     LogsDropped,
+    ProjectDropped,
     RemoveContainer,
 )
 from workers.oci import reference as oci
@@ -108,6 +109,13 @@ def _write(row: Container, columns: facts.Columns | None) -> Hints:
 def _logs_dropped(event: LogsDropped, node: Node, at: datetime) -> Hints:
     gone = Container.objects.filter(pk=event.container, node=node, removed_at__isnull=False)
     gone.filter(logs_dropped_at=None).update(logs_dropped_at=at)
+    return ()
+
+
+@_apply.register
+def _project_dropped(event: ProjectDropped, node: Node, at: datetime) -> Hints:
+    if key := parse_id(event.project):
+        ProjectRemoval.objects.filter(project_id=key, node=node, done_at=None).update(done_at=at)
     return ()
 
 

@@ -30,11 +30,11 @@ from slipway.jobs.models import ACTIVE, Job, JobState
 from slipway.jobs.scheduling import RESEND_AFTER as RESEND_JOB_AFTER
 from slipway.jobs.scheduling import schedule
 from slipway.nodes.models import Node
-from slipway.projects.models import Project
+from slipway.projects.models import PROJECT_AGAIN, Project, ProjectRemoval
 from slipway.repositories import collection
 from workers import crash
 from workers.errors import SlipwayError
-from workers.messages import CancelJob, DropLogs
+from workers.messages import CancelJob, DropLogs, DropProject
 
 log = structlog.get_logger(__name__)
 
@@ -147,6 +147,18 @@ def drop_logs(now: datetime) -> int:
     return sent
 
 
+def drop_projects(now: datetime) -> int:
+    """Tell nodes again to drop what deleted projects left there, until they say it is gone."""
+    due = ProjectRemoval.objects.filter(send_at__lte=now, done_at=None).select_related("node")
+    sent = 0
+    for row in due.order_by("send_at")[:ROWS]:
+        if row.node.is_live(now):
+            wait = _patience(PROJECT_AGAIN, row.sends)
+            ProjectRemoval.objects.filter(pk=row.pk).update(send_at=now + wait, sends=row.sends + 1)
+            sent += dispatch.send_now(DropProject(row.slice), row.node)
+    return sent
+
+
 def _send_job(row: Job, now: datetime) -> bool:
     if row.cancel_requested_at is not None:
         return dispatch.send_now(CancelJob(row.hex), row.node)
@@ -178,6 +190,7 @@ def shift_deadlines(jump: timedelta) -> int:
     waiting = Job.objects.filter(resend_at__isnull=False, state__in=ACTIVE)
     leased = Job.objects.filter(lease_until__isnull=False, state__in=ACTIVE)
     leased.update(lease_until=F("lease_until") + jump)
+    ProjectRemoval.objects.filter(done_at=None).update(send_at=F("send_at") + jump)
     return sum(rows.update(resend_at=F("resend_at") + jump) for rows in (wishes, waiting))
 
 
@@ -242,6 +255,7 @@ class Schedule:
             _Task(SWEEP_SECONDS, give_up_jobs),
             _Task(SWEEP_SECONDS, expire_jobs),
             _Task(SWEEP_SECONDS, admit_jobs),
+            _Task(SWEEP_SECONDS, drop_projects),
             _Task(LOGS_SECONDS, drop_logs),
             _Task(REGISTRY_SECONDS, sweep_registry),
             _Task(LOGS_SECONDS, forget_contexts),

@@ -13,15 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workers import sealing
 from workers.app import STOPS
-from workers.engine import containers
+from workers.engine import containers, projects
 from workers.engine.places import Places
-from workers.errors import BadCommand, NoSpace, RuntimeFailed
+from workers.errors import BadCommand, NoSpace, ProjectInUse, RuntimeFailed
 from workers.messages import (
     Command,
     ContainerFailed,
     ContainerSpec,
     DropLogs,
+    DropProject,
     Event,
+    ProjectDropped,
     ProjectSlice,
     RemoveContainer,
     RunContainer,
@@ -158,6 +160,29 @@ def test_a_stop_or_removal_that_fails_is_put_off(
         monkeypatch.setattr(containers, name, fail)
         with pytest.raises(Later):
             executor.perform(command)
+
+
+def test_a_dropped_project_is_answered_and_its_containers_do_not_come_back(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "drop", lambda engine, project: None)
+    executor.perform(DropProject(RUN.project))
+    assert executor.node.events == [ProjectDropped(RUN.project.id)]  # type: ignore[attr-defined]
+    monkeypatch.setattr(projects, "is_dropped", lambda places, project: project == RUN.project.id)
+    with pytest.raises(BadCommand, match="was deleted"):
+        executor.perform(RUN)
+
+
+def test_a_project_that_is_in_use_is_dropped_later(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProjectInUse("a container is still there")
+
+    monkeypatch.setattr(projects, "drop", fail)
+    with pytest.raises(Later):
+        executor.perform(DropProject(RUN.project))
+    assert executor.node.events == []  # type: ignore[attr-defined]
 
 
 def test_an_id_that_would_leave_its_directory_is_refused(

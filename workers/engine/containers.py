@@ -139,7 +139,9 @@ def remove(engine: Engine, command: RemoveContainer, emit: Emit) -> None:
         snapshots.remove(engine.kernel, places, container)
         crash.point("remove.after_snapshot")
         last_run = 0 if record is None else record.run
-        _carried_out(engine, Record(container, Phase.REMOVED, command.generation, last_run), emit)
+        project = "" if record is None else record.project
+        tombstone = Record(container, Phase.REMOVED, command.generation, last_run, removed_from=project)
+        _carried_out(engine, tombstone, emit)
 
 
 def drop_logs(engine: Engine, command: DropLogs) -> None:

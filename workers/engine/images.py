@@ -146,6 +146,14 @@ def withdraw(store: ImageStore, scope: str, image_id: str) -> None:
         sync_directory(path.parent)
 
 
+def withdraw_all(store: ImageStore, scope: str) -> None:
+    """As ``withdraw``, each image of ``scope``."""
+    for image in granted(store, scope):
+        withdraw(store, scope, image.image_id)
+    with suppress(FileNotFoundError):
+        store.places.grants(scope).rmdir()
+
+
 def sweep(store: ImageStore, *, dry_run: bool = False) -> Swept:
     """Remove the layers that neither a grant nor a snapshot names, and what broken-off imports left.
 

@@ -35,7 +35,7 @@ class Places:
             os.chmod(path, 0o711)  # noqa: S103 - see above: traversable, not readable
         closed = (self.node, self.keys, self.content, self.layers, self.layer_ingest, self.all_layer_notes,
                   self.images, self.snapshots, self.records, self.logs, self.jobs, self.job_logs,
-                  self.uploads, self.contexts, *self.build_places)  # fmt: skip
+                  self.uploads, self.contexts, self.dropped_projects, *self.build_places)  # fmt: skip
         for path in closed:
             _directory(path, 0o700)
         for path in (self.layers / "sha256", self.all_layer_notes / "sha256"):
@@ -94,6 +94,14 @@ class Places:
     def grant(self, scope: str, image_id: str) -> Path:
         """What entitles ``scope`` to the layers of ``image_id`` (a config digest)."""
         return self.grants(scope) / f"{_component(image_id.partition(':')[2])}.json"
+
+    @property
+    def dropped_projects(self) -> Path:
+        """A file per deleted project, for as long as a late command for it may come."""
+        return self.node / "dropped-projects"
+
+    def dropped_project(self, project: str) -> Path:
+        return self.dropped_projects / _component(project)
 
     @property
     def snapshots(self) -> Path:

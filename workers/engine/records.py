@@ -80,6 +80,12 @@ class Record:
     """The request's, else the image's, else SIGTERM."""
     stopping: Stopping | None = None
     outcome: Outcome | None = None
+    removed_from: str = ""
+    """Of a tombstone: the project, if its container was ever started here."""
+
+    @property
+    def project(self) -> str:
+        return self.removed_from if self.command is None else self.command.project.id
 
     @property
     def pid(self) -> int:

@@ -31,9 +31,11 @@ from workers.messages.containers import (
     ContainerSpec,
     ContainerStarted,
     DropLogs,
+    DropProject,
     Inventory,
     Limits,
     LogsDropped,
+    ProjectDropped,
     ProjectSlice,
     RemoveContainer,
     RunContainer,
@@ -85,6 +87,7 @@ __all__ = [
     "ContainerStarted",
     "DropBuild",
     "DropLogs",
+    "DropProject",
     "Event",
     "Failure",
     "ImageImported",
@@ -103,6 +106,7 @@ __all__ = [
     "Limits",
     "LogsDropped",
     "Origin",
+    "ProjectDropped",
     "ProjectSlice",
     "PullImage",
     "PushImage",
@@ -122,6 +126,7 @@ Command = (
     | StopContainer
     | RemoveContainer
     | DropLogs
+    | DropProject
     | ImportImage
     | BakeImage
     | RemoveImage
@@ -137,6 +142,7 @@ Event = (
     | ContainerFailed
     | ContainerRemoved
     | LogsDropped
+    | ProjectDropped
     | JobStarted
     | JobProgressed
     | JobSucceeded

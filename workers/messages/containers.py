@@ -98,6 +98,13 @@ class DropLogs:
     container: str
 
 
+@dataclass(frozen=True)
+class DropProject:
+    """The project was deleted: nothing of it is to stay on the node."""
+
+    project: ProjectSlice
+
+
 # --------------------------------------------------------------------------- events (up)
 
 
@@ -156,3 +163,8 @@ class Inventory:
     """Everything the node holds at this point of its journal; corrects what is still wrong."""
 
     containers: tuple[ContainerFacts, ...]
+
+
+@dataclass(frozen=True)
+class ProjectDropped:
+    project: str

@@ -225,6 +225,12 @@ class Builds:
         shutil.rmtree(places.build_log(command.build), ignore_errors=True)
         return True
 
+    def drop_project(self, project: str) -> None:
+        """Forget what is kept for the project's next build; there is none. Repeatable."""
+        self._builder.cache.forget(project)
+        mounts.forget(self._node.places, project)
+        images.withdraw_all(self._node.engine.images, bases_scope(project))
+
     def _forget_old(self) -> None:
         limit = time.time() - KEPT
         for path in self._node.places.build_records.iterdir():

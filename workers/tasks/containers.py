@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.engine import containers
+from workers.engine import containers, projects
 from workers.errors import BadCommand
 from workers.messages import (
     ContainerFailed,
@@ -37,6 +37,8 @@ def perform(node: Node, command: ContainerCommand) -> None:
 
 
 def _run(node: Node, command: RunContainer) -> None:
+    if projects.is_dropped(node.places, command.project.id):
+        raise BadCommand(f"The project {command.project.id} was deleted; its containers do not come back")
     try:
         containers.run(node.engine, command, node.emit)
     except BadCommand:

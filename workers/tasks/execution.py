@@ -9,6 +9,7 @@ import structlog
 
 from workers import crash, sealing
 from workers.app import STARTS, STOPS
+from workers.engine import projects
 from workers.engine.host import Emit
 from workers.engine.logwriting import LogWriter
 from workers.errors import BadCommand, NodeError, SlipwayError
@@ -20,7 +21,9 @@ from workers.messages import (
     Command,
     DropBuild,
     DropLogs,
+    DropProject,
     ImportImage,
+    ProjectDropped,
     PullImage,
     PushImage,
     RemoveContainer,
@@ -129,6 +132,8 @@ class Executor:
                 self.jobs.submit(command)
             case DropBuild():
                 self._drop(command)
+            case DropProject():
+                self._drop_project(command)
             case CancelJob():
                 self.jobs.cancel(command.job)
             case StopContainer():
@@ -141,6 +146,12 @@ class Executor:
         if self.builds is None or not self.builds.drop(command):
             raise Later(TROUBLE_AGAIN)
         self.node.emit(BuildDropped(command.build))
+
+    def _drop_project(self, command: DropProject) -> None:
+        projects.drop(self.node.engine, command.project)
+        if self.builds is not None:
+            self.builds.drop_project(command.project.id)
+        self.node.emit(ProjectDropped(command.project.id))
 
     def _stop(self, command: StopContainer) -> None:
         """However many containers are being stopped, threads are left for starts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from slipway.nodes.models import Node
 
 UID_COUNT = 65536
+PROJECT_AGAIN = timedelta(seconds=10)
+"""When a node that has not answered is told again of a deleted project."""
 SUBNET_PREFIX = 24
 
 
@@ -81,6 +84,36 @@ class Project(Row):
     def slice(self) -> ProjectSlice:
         """What a command tells the node about this project."""
         return ProjectSlice(id=self.hex, uid_base=self.uid_base, subnet=self.subnet, uid_count=UID_COUNT)
+
+
+class ProjectRemoval(Row):
+    """What a deleted project left on its home node, until the node says that it is gone."""
+
+    project_id = models.UUIDField(unique=True)
+    path = models.CharField(max_length=100)
+    node: models.ForeignKey[Node, Node] = models.ForeignKey(
+        "nodes.Node", on_delete=models.CASCADE, related_name="project_removals"
+    )
+    slice_fields = models.JSONField()
+    """Of ``ProjectSlice``."""
+    send_at = models.DateTimeField(default=timezone.now)
+    """When the command is to be sent again."""
+    sends = models.PositiveIntegerField(default=0)
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["send_at"], condition=models.Q(done_at__isnull=True), name="projects_removal_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def slice(self) -> ProjectSlice:
+        return ProjectSlice(**self.slice_fields)
 
 
 # --------------------------------------------------------------------------- quotas

@@ -197,6 +197,12 @@ class Cache:
         self.tidy()
         return gone
 
+    def forget(self, project: str) -> None:
+        """The project is no more, and nothing of it is being built. Repeatable."""
+        with self._lock:
+            self._database.execute("DELETE FROM entries WHERE project = ?", (project,))
+        self.tidy()
+
     def tidy(self) -> None:
         """Remove snapshots without a row, and what was doomed while somebody might still read it."""
         with self._lock:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from workers.engine.places import Places
@@ -27,6 +27,14 @@ def sweep(places: Places, *, max_bytes: int, max_age: float, now: float | None =
             total -= sizes[path]
             gone += 1
     return gone
+
+
+def forget(places: Places, project: str) -> None:
+    """Drop all of a project that is no more. Repeatable."""
+    for path in places.build_mounts.glob(f"{project}/*"):
+        _drop(places, path)
+    with suppress(OSError):  # what a step uses stays
+        (places.build_mounts / project).rmdir()
 
 
 def _drop(places: Places, path: Path) -> bool:
