@@ -14,7 +14,7 @@ from aiohttp import web
 
 from workers.content import DirectoryContent
 from workers.contexts import Contexts
-from workers.errors import SlipwayError
+from workers.errors import NoSuchBlob, SlipwayError
 from workers.uploads import Uploads
 
 
@@ -74,6 +74,7 @@ class FakeAgent:
                 web.delete("/v1/uploads/{digest}", self._drop),
                 web.get("/v1/images/{scope}/{image}/archive", self._archive),
                 web.post("/v1/uploads/{digest}", self._keep),
+                web.get("/v1/uploads/{digest}", self._read),
                 web.post("/v1/contexts/{scope}", self._propose),
                 web.put("/v1/contexts/{scope}/{context}", self._fill),
                 web.post("/v1/contexts/{scope}/{context}/archive", self._assemble),
@@ -112,6 +113,11 @@ class FakeAgent:
         name = f"sha256:{digest.hexdigest()}"
         self.uploads[name] = size
         return web.json_response({"digest": name, "size": size}, status=201)
+
+    async def _read(self, request: web.Request) -> web.Response:
+        if request.match_info["digest"] not in self.uploads:
+            raise NoSuchBlob("Gone.")
+        return web.Response(body=b"what was built")
 
     async def _keep(self, request: web.Request) -> web.Response:
         digest = request.match_info["digest"]

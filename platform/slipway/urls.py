@@ -12,6 +12,7 @@ from slipway.audit import api as audit
 from slipway.builds import api as builds
 from slipway.builds import context_api as contexts
 from slipway.builds import log_api as build_logs
+from slipway.builds import output_api as build_output
 from slipway.catalog import api as catalog
 from slipway.catalog import credentials_api as credentials
 from slipway.catalog import recipes_api as recipes
@@ -74,6 +75,7 @@ api = [
     path(BUILD, builds.BuildDetail.as_view(), name="build"),
     path(f"{BUILD}/cancel", builds.Cancel.as_view(), name="build-cancel"),
     path(f"{BUILD}/retry", builds.Retry.as_view(), name="build-retry"),
+    path(f"{BUILD}/output", build_output.BuildOutput.as_view(), name="build-output"),
     path(f"{BUILD}/logs", build_logs.BuildLogs.as_view(), name="build-logs"),
     path("jobs", jobs.AllJobs.as_view(), name="all-jobs"),
     path(f"{PROJECT}/usage", quotas.Usage.as_view(), name="usage"),

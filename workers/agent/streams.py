@@ -84,6 +84,7 @@ class Streams:
         application.router.add_get("/v1/images/{scope}/{id}/archive", self.archive)
         application.router.add_put("/v1/uploads", self.upload)
         application.router.add_delete("/v1/uploads/{digest}", self.drop_upload)
+        application.router.add_get("/v1/uploads/{digest}", self.read_upload)
         application.router.add_post("/v1/uploads/{digest}", self.keep_upload)
         application.router.add_post("/v1/contexts/{scope}", self.propose_context)
         application.router.add_put("/v1/contexts/{scope}/{context}", self.fill_context)
@@ -156,6 +157,14 @@ class Streams:
         digest = Digest.parse(request.match_info["digest"])
         await asyncio.to_thread(self.uploads.release, digest)
         return web.Response(status=204)
+
+    async def read_upload(self, request: web.Request) -> web.StreamResponse:
+        digest = Digest.parse(request.match_info["digest"])
+        size = await asyncio.to_thread(self.uploads.content.size, digest)
+        log.debug("upload_read", digest=str(digest), size=size)
+        return web.FileResponse(
+            self.uploads.content.path(digest), headers={"Content-Type": "application/octet-stream"}
+        )
 
     async def keep_upload(self, request: web.Request) -> web.Response:
         """Once more: it is dropped when it was released as often as it was kept."""

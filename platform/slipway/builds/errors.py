@@ -23,6 +23,12 @@ class ContextGone(UserError):
     code = "BUILD_CONTEXT_GONE"
 
 
+class NoOutput(UserError):
+    """The build made no tar, or it is no longer kept."""
+
+    code = "BUILD_OUTPUT_MISSING"
+
+
 class SecretsNeeded(UserError):
     """The secrets of a build are dropped when it ends; a retry needs them again."""
 

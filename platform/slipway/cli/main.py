@@ -12,6 +12,8 @@ from typer.main import get_command
 from slipway.cli import VERSION, output
 from slipway.cli.commands import (
     accounts,
+    build,
+    builds,
     containers,
     doctor,
     images,
@@ -62,7 +64,19 @@ def _application(
     session.context = context or ""
 
 
-for _module in (signing_in, accounts, run, containers, images, transfer, registry, jobs, doctor):
+for _module in (
+    signing_in,
+    accounts,
+    run,
+    containers,
+    images,
+    build,
+    builds,
+    transfer,
+    registry,
+    jobs,
+    doctor,
+):
     _module.add_to(app)
 
 

@@ -78,6 +78,14 @@ async def upload(node: Node, chunks: AsyncIterator[bytes]) -> Upload:
     return Upload(str(body["digest"]), int(body["size"]))
 
 
+async def read_upload(node: Node, digest: str) -> AsyncIterator[bytes]:
+    """What lies on the node under ``digest``. Raise ``NoSuchBlob``, ``NodeUnreachable``."""
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ARCHIVE_SILENCE_SECONDS)
+    async with _request("GET", node, f"/v1/uploads/{digest}", timeout=timeout) as answer:
+        async for piece in answer.content.iter_any():
+            yield piece
+
+
 async def keep_upload(node: Node, digest: str) -> int:
     """The upload is there for one more use; its size. Raise ``NoSuchBlob`` when it is gone."""
     body = await _json("POST", node, f"/v1/uploads/{digest}")
