@@ -81,6 +81,9 @@ def environment() -> dict[str, str]:
         "SLIPWAY_PORT": str(free_port()),
         "SLIPWAY_SUBNETS": free_range(),
         "SLIPWAY_UID_BASE": str(random.randrange(100, 20_000) << 16),
+        # Registries of the tests are at home here.
+        "SLIPWAY_REGISTRIES_PRIVATE": "127.0.0.1",
+        "SLIPWAY_REGISTRIES_PLAIN_HTTP": "127.0.0.1",
     }
 
 

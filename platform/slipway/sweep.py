@@ -19,6 +19,7 @@ from django.utils import timezone
 from slipway import dispatch
 from slipway.blobs.opening import blob_store
 from slipway.builds.services import drop_old, forget_contexts
+from slipway.catalog.models import UpstreamTag
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
 from slipway.drift import reconcile
@@ -46,6 +47,7 @@ RECONCILE_SECONDS = 6 * 3600.0
 GIVE_UP_AFTER = timedelta(minutes=10)
 """A lease that ended so long ago is lost: until then the job was sent again several times."""
 DROP_AGAIN = timedelta(hours=1)
+TAGS_FOR = timedelta(days=90)
 CLOCK_JUMP = timedelta(seconds=30)
 """Less is what clocks are corrected by, and what a slow database takes."""
 ROWS = 200
@@ -159,6 +161,11 @@ def drop_projects(now: datetime) -> int:
     return sent
 
 
+def forget_tags(now: datetime) -> int:
+    """What tags of other registries meant that nobody has pulled for long: the next pull asks."""
+    return UpstreamTag.objects.filter(used_at__lt=now - TAGS_FOR).delete()[0]
+
+
 def _send_job(row: Job, now: datetime) -> bool:
     if row.cancel_requested_at is not None:
         return dispatch.send_now(CancelJob(row.hex), row.node)
@@ -264,6 +271,7 @@ class Schedule:
             _Task(RECONCILE_SECONDS, find_strays),
             _Task(SESSIONS_SECONDS, clear_sessions),
             _Task(SESSIONS_SECONDS, forget_old),
+            _Task(SESSIONS_SECONDS, forget_tags),
         ]
 
     def run_due(self) -> None:

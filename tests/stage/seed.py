@@ -11,9 +11,9 @@ from django.utils import timezone
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, Role
 from slipway.audit.services import record
-from slipway.catalog.models import Image, ImageLayer, Reference
+from slipway.catalog.models import Image, ImageLayer, Origin, Reference, RegistryCredential
 from slipway.containers.models import Container, State
-from slipway.jobs.models import Job, JobKind, JobState
+from slipway.jobs.models import Job, JobKind, JobLayers, JobState
 from slipway.projects.models import Project
 from tests import factories
 from tests.stage import builds
@@ -46,6 +46,7 @@ def seed() -> dict[str, Any]:
     containers = populate(shop, reports, web, busybox, debian)
     jobs(shop, node, mia)
     written = builds.seed(shop, web, "mia")
+    pull = transfers(shop, web, node, mia)
     history(Actor(user=mia), Actor(user=vic), shop, reports, containers)
     return {
         "user": "mia",
@@ -59,6 +60,7 @@ def seed() -> dict[str, Any]:
         },
         "image": web.image_id,
         "builds": written,
+        "pull": pull.hex,
     }
 
 
@@ -213,6 +215,52 @@ def jobs(shop: Project, node: Any, user: Any) -> None:
         ended_at=now - timedelta(hours=5) + timedelta(seconds=3),
         **common,
     )
+
+
+def transfers(shop: Project, web: Image, node: Any, user: Any) -> Job:
+    """A pull under way, where an image came from and went to, and accounts."""
+    now = timezone.now()
+    digest = factories.digest
+    Reference.objects.create(project=shop, image=web, name="shop-web", tag="stable")
+    for kind, name, minutes, stale in (
+        (Origin.Kind.PULL, "registry.example.org/shop/web", 190, ""),
+        (Origin.Kind.PUSH, "localhost:8000/acme/shop/shop-web", 170, ""),
+        (Origin.Kind.PULL, "python", 55, "docker.io allows no more pulls for now."),
+    ):
+        at = now - timedelta(minutes=minutes)
+        fields = {"name": name, "tag": "2026.11.3", "digest": digest(name), "stale": stale, "at": at}
+        Origin.objects.create(image=web, kind=kind, **fields)
+    for host, error in (("docker.io", ""), ("registry.example.org:5000", "It does not accept this name.")):
+        RegistryCredential.objects.create(
+            project=shop,
+            host=host,
+            username="shop-ci",
+            sealed_secret="",
+            created_by_name="mia",
+            tested_at=now - timedelta(hours=3),
+            used_at=now - timedelta(minutes=50),
+            test_error=error,
+        )
+    pull = Job.objects.create(
+        project=shop,
+        node=node,
+        kind=JobKind.PULL_IMAGE,
+        subject="python:3.12-slim",
+        command="{}",
+        created_by=user,
+        state=JobState.RUNNING,
+        detail="Pulling python:3.12-slim",
+        done=31 * MiB,
+        total=52 * MiB,
+        created_at=now - timedelta(seconds=6),
+        started_at=now - timedelta(seconds=5),
+    )
+    states = [("exists", 28, 28), ("unpacking", 3, 3), ("downloading", 9, 17), ("waiting", 0, 4)]
+    JobLayers.objects.create(
+        job=pull,
+        layers=[[digest(word), word, done * MiB, total * MiB] for word, done, total in states],
+    )
+    return pull
 
 
 def history(

@@ -10,5 +10,8 @@ class BuildsConfig(AppConfig):
 
     def ready(self) -> None:
         from slipway.builds.handlers import register_all
+        from slipway.builds.using import builds_using
+        from slipway.catalog.uses import register
 
         register_all()
+        register(builds_using)

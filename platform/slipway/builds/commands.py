@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from slipway.accounts.sealing import seal, unseal
 from slipway.builds.models import Build, SourceKind
 from slipway.builds.requests import BuildRequest, options_of
+from slipway.catalog.access import home_of_builds
 from slipway.catalog.models import Reference, RegistryCredential
 from slipway.catalog.registries import Registries
 from slipway.catalog.upstream import UPSTREAM
@@ -59,7 +60,7 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         raise BadCommand("The build of this job is gone.", job=job.hex)
     opened = json.loads(unseal(build.sealed)) if build.sealed else {"secrets": {}, "password": None}
     library = find_library()
-    access = _access(build.project)
+    access = {**_access(build.project), **home_of_builds(job)}
     return replace(
         command,
         attempt=job.attempt,

@@ -8,7 +8,7 @@ import structlog
 from django.utils import timezone
 
 from slipway.accounts import sealing
-from slipway.catalog.home import token_for
+from slipway.catalog.home import plan_home_access, token_for, token_for_builds
 from slipway.catalog.models import RegistryCredential
 from slipway.catalog.registries import Registries
 from slipway.jobs.handlers import JobCommand
@@ -39,6 +39,13 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
     if Registries.of_settings().is_ours(reference):
         return replace(command, access=replace(command.access, password=token_for(job, command, reference)))
     return replace(command, access=with_secret(job.project, reference, command.access))
+
+
+def home_of_builds(job: Job) -> dict[str, RegistryAccess]:
+    """Our own registry by its hosts, for what the stages of a build may begin from; with its token."""
+    registries = Registries.of_settings()
+    ours = replace(plan_home_access(registries), password=token_for_builds(job))
+    return dict.fromkeys((*registries.own, registries.node), ours)
 
 
 def with_secret(project: Project, reference: Reference, access: RegistryAccess) -> RegistryAccess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.catalog.registries import Registries
@@ -9,13 +11,16 @@ from slipway.jobs.models import Job
 from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.repositories import tokens
-from slipway.repositories.access import may_read
+from slipway.repositories.access import Access, may_read
 from slipway.repositories.errors import NoSuchRepository
+from slipway.repositories.models import Repository
 from slipway.repositories.names import RepositoryPath
-from slipway.repositories.queries import find_repository
+from slipway.repositories.queries import find_repository, readable
 from workers.messages import PullImage, PushImage, RegistryAccess
 from workers.oci.reference import Reference
 
+BUILD_REPOSITORIES = 100
+"""A token has to fit into a header."""
 TOKEN_SECONDS = 6 * 3600
 """A job may wait for its turn, and large layers take their time; it opens one repository for one verb."""
 
@@ -53,3 +58,15 @@ def token_for(job: Job, command: PullImage | PushImage, reference: Reference) ->
     actions = ("pull",) if isinstance(command, PullImage) else ("pull", "push")
     actor = Actor(user=job.created_by) if job.created_by is not None else None
     return tokens.mint(project, path.name, actions, TOKEN_SECONDS, for_actor=actor)
+
+
+def token_for_builds(job: Job) -> str:
+    """Good for pulling what stages may begin from: the project's own repositories, the library's, then others
+    that whoever wished the build may see."""
+    actor = Actor(user=job.created_by) if job.created_by is not None else None
+    seen = readable(Access.of(actor) if actor is not None else Access())
+    near = Q(project=job.project) | Q(project__library=True)
+    paths = [*Repository.objects.filter(near).values_list("path", flat=True)[:BUILD_REPOSITORIES]]
+    paths += seen.exclude(near).values_list("path", flat=True)[: BUILD_REPOSITORIES - len(paths)]
+    claims = tokens.Claims("access", is_node=True, grants=dict.fromkeys(paths, frozenset({"pull"})))
+    return tokens.sign(claims, TOKEN_SECONDS)

@@ -69,7 +69,7 @@ class ArchiveQuery(StrictSerializer):
         choices=[(word, word) for word in FORMATS],
         required=False,
         default="docker",
-        help_text="As `docker save` writes it, which OCI tools read too, or an OCI layout alone.",
+        help_text="As `docker save` writes it, or an OCI layout.",
     )
     name = serializers.ListField(
         child=serializers.CharField(max_length=400),

@@ -51,6 +51,7 @@ class Stage:
         self.password: str = facts["password"]
         self.project: str = facts["project"]
         self.image: str = facts["image"]
+        self.pull: str = facts["pull"]
         self.containers: dict[str, str] = facts["containers"]
 
     def do(self, what: str, **more: Any) -> int:

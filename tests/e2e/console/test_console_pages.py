@@ -24,6 +24,9 @@ PAGES = [
     "{project}run",
     "{project}images/",
     "{project}images/import",
+    "{project}images/pull?q=web",
+    "{project}settings/registries/",
+    "/jobs/{pull}/",
     "{project}images/{image}/",
     "/containers/{running}/",
     "/containers/{failed}/",
@@ -34,7 +37,7 @@ PAGES = [
 
 
 def address(pattern: str, stage: Stage) -> str:
-    return pattern.format(project=stage.project, image=stage.image, **stage.containers)
+    return pattern.format(project=stage.project, image=stage.image, pull=stage.pull, **stage.containers)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from slipway.projects.errors import QuotaExceeded
 from slipway.projects.models import Project, QuotaLimit, Resource
 from slipway.repositories import tokens
 from slipway.repositories.models import Repository, Visibility
-from slipway.sweep import resend_jobs
+from slipway.sweep import forget_tags, resend_jobs
 from tests.factories import digest, make_actor, make_container, make_image, make_library, make_project
 from tests.roads import RecordingRoad
 from workers.errors import InvalidReference, NoSuchImage, UserError
@@ -460,3 +460,11 @@ def test_a_search_finds_repositories_one_may_pull_from(project: Project, actor: 
     assert {each.reference.rpartition("/")[2] for each in found} == {"webshop", "website"}
     assert {each.description for each in found} == {"The shop"}
     assert [each.project for each in search_repositories(actor, "web", registries, project)] == [project.path]
+
+
+def test_what_nobody_pulled_for_long_is_asked_for_anew() -> None:
+    now = timezone.now()
+    remember(used_at=now - timedelta(days=91))
+    kept = remember(tag="1", used_at=now - timedelta(days=89))
+    assert forget_tags(now) == 1
+    assert UpstreamTag.objects.get() == kept

@@ -1,0 +1,42 @@
+"""What builds use of images: while they run, and of our own registry."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.accounts.actors import OPERATOR
+from slipway.builds.models import BuildStep, StepState
+from slipway.catalog import services
+from slipway.catalog.access import home_of_builds
+from slipway.catalog.errors import ImageInUse
+from slipway.jobs.models import Job, JobState
+from slipway.repositories import tokens
+from slipway.repositories.models import Repository
+from tests.factories import make_build, make_image, make_project
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_image_that_a_build_under_way_begins_from_stays() -> None:
+    project = make_project()
+    image, other = make_image(project, "base:latest"), make_image(project, "rebase:latest")
+    build = make_build(project, job={"state": JobState.RUNNING})
+    BuildStep.objects.create(
+        build=build, number=1, position=0, stage="web", name="[web 1/2] FROM base", state=StepState.DONE
+    )
+    with pytest.raises(ImageInUse) as caught:
+        services.remove_image(OPERATOR, image)
+    assert caught.value.facts == {"builds": 1, "used_by": f"build #{build.number}"}
+    services.remove_image(OPERATOR, other)
+    Job.objects.filter(pk=build.job_id).update(state=JobState.SUCCEEDED)
+    services.remove_image(OPERATOR, image)
+
+
+def test_a_build_may_begin_from_what_its_project_has_in_our_registry() -> None:
+    project, others = make_project(), make_project()
+    for owner in (project, others):
+        Repository.objects.create(project=owner, name="web", path=f"{owner.path}/web")
+    access = home_of_builds(make_build(project).job)
+    assert access.keys() >= {"localhost:8000", "127.0.0.1:8000"}
+    claims = tokens.verify(access["localhost:8000"].password or "", "access")
+    assert claims.grants == {f"{project.path}/web": {"pull"}}
