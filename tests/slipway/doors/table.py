@@ -14,7 +14,12 @@ from django.urls import get_resolver, reverse
 from django.urls.resolvers import URLPattern
 
 FILE = Path(__file__).with_name("doors.txt")
-ROLES = ("owner", "viewer", "stranger", "robot", "anonymous")
+COLUMNS = ("owner", "viewer", "stranger", "robot", "anonymous")
+ROLES = (*COLUMNS, "administrator")
+
+
+ADMINISTRATOR = "admin="
+"""Before what an administrator is answered, where that is not what the owner is."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,12 @@ def read_doors() -> list[Door]:
 def _parse(line: str) -> Door:
     head, brace, tail = line.partition("{")
     name, method, *rest = head.split()
-    answers, options = rest[: len(ROLES)], rest[len(ROLES) :]
-    if len(answers) != len(ROLES):
-        raise ValueError(f"doors.txt: an answer for each of {', '.join(ROLES)} is needed: {line!r}")
+    answers, options = rest[: len(COLUMNS)], rest[len(COLUMNS) :]
+    if len(answers) != len(COLUMNS):
+        raise ValueError(f"doors.txt: an answer for each of {', '.join(COLUMNS)} is needed: {line!r}")
+    others = [option for option in options if option.startswith(ADMINISTRATOR)]
+    options = [option for option in options if option not in others]
+    answers.append(others[0].removeprefix(ADMINISTRATOR) if others else answers[0])
     arguments = dict(option.split("=", 1) for option in options if not option.startswith("?"))
     query = next((option for option in options if option.startswith("?")), "")
     return Door(name, method, dict(zip(ROLES, answers, strict=True)), arguments, query, brace + tail)

@@ -132,7 +132,7 @@ def told(response: Any, given: Mapping[str, str]) -> dict[str, Any]:
         text = repr(body)
     else:
         text = re.sub(r'(nonce|value|content)="[^"]*"', "", response.content.decode())
-    for name, value in given.items():
+    for name, value in sorted(given.items(), key=lambda item: -len(item[1])):  # one may hold another
         if len(value) > 3:
             text = text.replace(value, f"<{name.removesuffix('_id')}>")
     return {"status": response.status_code, "headers": headers, "text": text}

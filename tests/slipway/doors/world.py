@@ -27,6 +27,7 @@ from tests.factories import (
     make_job,
     make_project,
     make_team,
+    make_user,
 )
 
 NOBODY: dict[str, str] = {
@@ -134,7 +135,8 @@ def make_world() -> World:
         "request_id": request.hex,
         **OF_ALL,
     }
-    people = {"owner": owner, "viewer": viewer, "stranger": stranger}
+    administrator = Actor(user=make_user("adam", is_staff=True))
+    people = {"owner": owner, "viewer": viewer, "stranger": stranger, "administrator": administrator}
     theirs = {"team": other.slug, "slug": "mine", "project": "mine"}
     return World(known, known | theirs, _users(people), _tokens(people, project))
 
