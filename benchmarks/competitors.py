@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -55,6 +56,17 @@ class Docker:
             self.command("run", "--rm", "--runtime", runtime, IMAGE, *argv),
             check=True,
             stdout=subprocess.DEVNULL,
+        )
+
+    def build(self, directory: Path, fresh: bool) -> None:
+        """By the classic builder."""
+        options = ["--no-cache"] if fresh else []
+        subprocess.run(
+            self.command("build", "--quiet", "--network", "none", *options, str(directory)),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.socket.parent), "DOCKER_BUILDKIT": "0"},
         )
 
     def version(self) -> str:
@@ -113,6 +125,47 @@ class Podman:
 
     def version(self) -> str:
         return output("podman", "version", "--format", "{{.Client.Version}}").strip()
+
+
+@dataclass(frozen=True)
+class Buildah:
+    directory: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            *("buildah", "--root", str(self.directory / "root"), "--runroot", str(self.directory / "run")),
+            *("--storage-driver", "overlay", *arguments),
+        ]
+
+    def build(self, directory: Path, fresh: bool) -> None:
+        options = ["--no-cache"] if fresh else []
+        subprocess.run(
+            self.command(
+                "bud", "--quiet", "--layers", "--isolation", "oci", "--network", "none",
+                *_limits(), *options, str(directory),
+            ),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def version(self) -> str:
+        return output("buildah", "--version").split()[2]
+
+
+@contextmanager
+def buildah(directory: Path, rootfs: Path) -> Iterator[Buildah]:
+    """With the same base image under the same name, imported by podman into the same storage."""
+    directory.mkdir(parents=True)
+    found = Buildah(directory)
+    store = ["podman", "--root", str(directory / "root"), "--runroot", str(directory / "run")]
+    tables, links = _tables(), _links()
+    try:
+        output(*store, "--storage-driver", "overlay", "import", str(rootfs), IMAGE)
+        yield found
+    finally:
+        _remove_network(tables, links)
+        _drop(directory)
 
 
 def _limits() -> Iterator[str]:

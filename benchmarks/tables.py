@@ -15,13 +15,14 @@ def render(results: dict[str, Any]) -> str:
     return "\n\n".join([f"Machine: {machine}.", _turns(results), _burst(results), _memory(results)])
 
 
-def replace(document: Path, text: str) -> None:
+def replace(document: Path, text: str, name: str = "figures") -> None:
     """Put the figures between the document's markers, in place of those of the run before."""
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = (marker.replace("figures", name) for marker in (BEGIN, END))
+    before, begin, rest = document.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{document} has no place for figures: {BEGIN} … {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise ValueError(f"{document} has no place for figures: {first} … {last}")
+    document.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}")
 
 
 def _turns(results: dict[str, Any]) -> str:
@@ -35,14 +36,12 @@ def _turns(results: dict[str, Any]) -> str:
         )
         for name, found in results["turns"].items()
     ]
-    return _table(
-        ("busybox `true`, to its end and cleaned up", "median ms", "p10–p90", f"× {BASELINE}"), rows
-    )
+    return table(("busybox `true`, to its end and cleaned up", "median ms", "p10–p90", f"× {BASELINE}"), rows)
 
 
 def _burst(results: dict[str, Any]) -> str:
     rows = [(f"engine, {name}", f"{speed:.0f}") for name, speed in results["burst"].items()]
-    return _table(("four launchers", "containers/s"), rows)
+    return table(("four launchers", "containers/s"), rows)
 
 
 def _memory(results: dict[str, Any]) -> str:
@@ -52,9 +51,9 @@ def _memory(results: dict[str, Any]) -> str:
     both = running["shim"] + running["processes"]
     rows.append((f"each of {running['containers']:.0f} running containers", f"{both:.0f} KiB"))
     rows.append(("of it the shim", f"{running['shim']:.0f} KiB"))
-    return _table(("memory (proportional set size)", ""), rows)
+    return table(("memory (proportional set size)", ""), rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.system.build.rigs import BuildRig
 from tests.system.rigs import Rig, open_rig
+from workers.engine.build import mounts
 from workers.engine.build.builder import Builder
 from workers.errors import RuntimeFailed
 
@@ -29,5 +30,6 @@ def builds(builder_rig: Rig, tmp_path: Path) -> Iterator[BuildRig]:
     made = BuildRig(builder_rig, builder, tmp_path)
     yield made
     assert made.traces() == []
-    builder.cache.sweep(max_bytes=0, max_age=0)
-    builder.cache.close()
+    made.builder.cache.sweep(max_bytes=0, max_age=0)
+    made.builder.cache.close()
+    mounts.sweep(builder_rig.places, max_bytes=0, max_age=0)

@@ -42,14 +42,14 @@ class BuildRig:
 
     def command(
         self,
-        dockerfile: str,
+        text: str,
         files: Files | bytes = NONE,
         *,
         source: BuildSource | None = None,
         **wishes: Any,
     ) -> BuildImage:
         """``wishes``: fields of the command (limits, timeout, project) and of the options."""
-        archive = files if isinstance(files, bytes) else context({"Dockerfile": dockerfile, **files})
+        archive = files if isinstance(files, bytes) else context({"Dockerfile": text, **files})
         name = f"sha256:{secrets.token_hex(32)}"
         self.uploads[name] = archive
         limits = wishes.pop("limits", Limits(memory_bytes=512 << 20, cpu_millis=2000))
@@ -69,8 +69,8 @@ class BuildRig:
             access=self.access,
         )
 
-    def build(self, dockerfile: str, files: Files | bytes = NONE, **wishes: Any) -> Built:
-        return self.run(self.command(dockerfile, files, **wishes))
+    def build(self, text: str, files: Files | bytes = NONE, **wishes: Any) -> Built:
+        return self.run(self.command(text, files, **wishes))
 
     def run(self, command: BuildImage) -> Built:
         self.log = self.directory / command.build

@@ -101,6 +101,7 @@ class Fetcher:
                     )
                 return _keep(url, home, response, report)
             finally:
+                response.close()
                 connection.close()
         raise FetchFailed(f"{url}: more than {_REDIRECTS} redirects", url=url)
 
