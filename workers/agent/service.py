@@ -194,6 +194,7 @@ class Agent:
             "boot": boot_id(),
             "runtime": self._node.engine.runtime.name,
             "counts": {"containers": held, "running": self._supervisor.running},
+            "slots": self._node.environment.build_slots,
         }
 
     async def _sweep(self) -> None:

@@ -29,6 +29,9 @@ def _ended(job: Job) -> None:
     failed = steps.filter(state=StepState.FAILED).exists()
     is_failure = job.state == JobState.FAILED and not failed
     running = StepState.FAILED if is_failure else StepState.CANCELLED
+    if job.state == JobState.CANCELLED:
+        # Its process was killed; that is no failure of the step.
+        steps.filter(state=StepState.FAILED).update(state=StepState.CANCELLED)
     steps.filter(state=StepState.RUNNING).update(state=running, ended_at=timezone.now())
     steps.filter(state=StepState.WAITING).update(state=StepState.SKIPPED)
 

@@ -40,6 +40,8 @@ class Plain:
         self._states: dict[int, str] = {}
         self._started: dict[int, float] = {}
         self._torn: dict[str, str] = {}
+        self._held: dict[int, list[str]] = {}
+        """Lines of steps that we have not been told of yet."""
         self._waiting = ""
 
     def show(self, build: Build, entries: list[Entry]) -> None:
@@ -51,6 +53,11 @@ class Plain:
             self._line(entry)
         for step in build["steps"]:
             self._end(step)
+        if build["state"] in ENDED:
+            for lines in self._held.values():
+                for line in lines:
+                    self._write(line)
+            self._held.clear()
 
     def _queue(self, build: Build) -> None:
         waiting = describe_wait(build)
@@ -64,8 +71,10 @@ class Plain:
             return
         self._states[number] = "running"
         self._write(f"#{number} {clean(step['name'])}")
-        if step["reason"] and step["state"] != "failed":
+        if step["reason"]:
             self._write(f"#{number} {clean(step['reason'])}")
+        for line in self._held.pop(number, []):
+            self._write(line)
 
     def _line(self, entry: Entry) -> None:
         step, _, _ = entry.stream.partition(":")
@@ -73,7 +82,11 @@ class Plain:
         if not entry.whole:
             self._torn[entry.stream] = text
             return
-        self._write(f"#{step} {clean(strip(text))}")
+        line, number = f"#{step} {clean(strip(text))}", int(step) if step.isdigit() else 0
+        if number in self._states:
+            self._write(line)
+        else:
+            self._held.setdefault(number, []).append(line)
 
     def _end(self, step: dict[str, Any]) -> None:
         number, state = step["id"], step["state"]
@@ -81,8 +94,7 @@ class Plain:
             return
         self._states[number] = state
         seconds = f" {step['seconds']:.1f}s" if step["seconds"] is not None and state != "cached" else ""
-        why = f": {clean(step['reason'])}" if state == "failed" and step["reason"] else ""
-        self._write(f"#{number} {state.upper()}{seconds}{why}")
+        self._write(f"#{number} {state.upper()}{seconds}")
 
 
 def describe_wait(build: Build) -> str:
