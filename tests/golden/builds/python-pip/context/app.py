@@ -1,0 +1,5 @@
+import os
+
+import six
+
+print(f"{six.__name__} is here, uid {os.getuid()}")
