@@ -29,7 +29,7 @@ class NamedContext:
     """Files (or an image) that a build names with ``--build-context NAME=…``."""
 
     kind: str
-    """``image``: ``reference`` is an image's. ``files``: the solver has a directory of that name."""
+    """``image``: ``reference`` is an image's. ``files``: the solver has a directory by the context's name."""
     reference: str = ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from workers.engine.build.graph import NamedContext, PlanRequest
 from workers.engine.build.platforms import Platform
@@ -31,6 +31,11 @@ class Foundation:
     platform: str
     replaced: bool = False
     """A named context of the stage's name stands for all of it."""
+
+
+def root_of_stage(found: Foundation) -> Root:
+    """What others read of it."""
+    return found.base if found.replaced else StageRoot(found.stage.index)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Stages:
         if index is not None:
             if index >= stage:
                 raise _later(self.found, name, stage, index)
-            return StageRoot(index)
+            return root_of_stage(self.found[index])
         if name.lower() == SCRATCH:
             return ScratchRoot()
         named = context_of(name, self.contexts)
@@ -82,7 +87,10 @@ class Stages:
 
 def lay_out(dockerfile: typed.Dockerfile, request: PlanRequest, scope: Scope, report: Report) -> Stages:
     """Raise ``InvalidDockerfile``, ``NoSuchStage``, ``StageCycle``."""
-    contexts = {_familiar(name): context for name, context in request.contexts.items()}
+    contexts = {
+        _familiar(name): context if context.kind == "image" else replace(context, reference=name)
+        for name, context in request.contexts.items()
+    }
     platform = scope.values["TARGETPLATFORM"]
     above: dict[str, Foundation] = {}
     found = []
@@ -124,7 +132,7 @@ def _found(stage: typed.Stage, above: Above, escape: str, scope: Scope, report: 
         return Foundation(stage, _named_root(named, platform), platform, replaced=True)
     base = above.stages.get(name.text.lower())
     if base is not None:
-        return Foundation(stage, StageRoot(base.stage.index), base.platform)
+        return Foundation(stage, root_of_stage(base), base.platform)
     if name.text.lower() == SCRATCH:
         return Foundation(stage, ScratchRoot(), platform)
     named = context_of(name.text, above.contexts)

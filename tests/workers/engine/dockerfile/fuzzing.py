@@ -22,7 +22,7 @@ from workers.errors import InvalidDockerfile, NoSuchImage
 
 REQUEST = PlanRequest(
     build_args={"A": "given", "HTTP_PROXY": "http://proxy"},
-    contexts={"assets": NamedContext("files", "assets"), "debian": NamedContext("image", "busybox")},
+    contexts={"assets": NamedContext("files"), "debian": NamedContext("image", "busybox")},
     no_cache_filter=("0",),
 )
 IGNORE = Ignore.parse("*.log\n")
