@@ -75,14 +75,14 @@ def _expand(stack: Stack, path: str) -> Iterator[Parts]:
         if not rest:
             yield at
             return
+        _, here = stack.resolve(at)
+        if here is None or not here.is_directory:
+            return  # a file is no match for what has more to come
         if not has_wildcards(rest[0]):
             name = unescaped(rest[0])
             _, node = stack.resolve((*at, name), last=len(rest) > 1)
             if node is not None:
                 yield from descend((*at, name), rest[1:])
-            return
-        _, here = stack.resolve(at)
-        if here is None or not here.is_directory:
             return
         matcher = pattern(rest[0])
         for name in stack.names(here):
