@@ -33,6 +33,11 @@ def pick(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return (under_way + waiting)[:SHOWN_MAX]
 
 
+def have(layer: dict[str, Any]) -> int:
+    """Bytes of it that need not come any more."""
+    return int(layer["total"] if layer["state"] in _ENDED else layer["done"])
+
+
 def short(digest: str) -> str:
     return digest.partition(":")[2][:12] or digest[:12]
 
@@ -56,7 +61,7 @@ def layer_bars(*, quiet: bool = False) -> Iterator[Layers]:
 
         class Drawn:
             def show(self, title: str, layers: Sequence[dict[str, Any]]) -> None:
-                done, total = (sum(each[word] for each in layers) for word in ("done", "total"))
+                done, total = sum(map(have, layers)), sum(each["total"] for each in layers)
                 progress.update(head, description=clean(title), completed=done, total=total or None)
                 shown = {each["digest"]: each for each in pick(layers)}
                 for digest in tasks.keys() - shown.keys():
@@ -65,9 +70,9 @@ def layer_bars(*, quiet: bool = False) -> Iterator[Layers]:
                     if digest not in tasks:
                         tasks[digest] = progress.add_task("", total=None)
                     state = f"  {short(digest)} {each['state']}".ljust(28)
-                    have = each["total"] if each["state"] in _ENDED else each["done"]
+                    total = each["total"] or None
                     progress.update(
-                        tasks[digest], description=clean(state), completed=have, total=each["total"] or None
+                        tasks[digest], description=clean(state), completed=have(each), total=total
                     )
 
         yield Drawn()
