@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from workers.engine import layers as layer_store
 from workers.engine.archives import Files
 from workers.engine.images import Image, ImageStore
 from workers.engine.layers import Budget, Unpacked
+from workers.engine.layouts import ImageFiles
 from workers.errors import InvalidArchive
 from workers.messages import LayerFacts
 from workers.oci.changes import apply_changes
@@ -50,19 +51,35 @@ def import_archive(
     changes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Imported:
-    """Take an image in for ``scope``; once it returns, the image is durably there. Safe to repeat.
-
-    ``stream`` (which can seek) is an OCI layout or `docker save` archive with one image, or a plain
-    root filesystem, each as tar, with gzip or zstd. ``references`` stand in place of the names in the
-    archive. ``changes`` are for a root filesystem only. Whatever is raised (``InvalidArchive``,
-    ``InvalidManifest``, ``DigestMismatch``, ``NoSpace``, ``InvalidSpec``, ``InvalidReference``) leaves
-    nothing behind.
-    """
+    """``import_images`` for whoever has an archive of one image; the first of several."""
     if isinstance(stream, Path):
         with stream.open("rb") as file:
             return import_archive(
                 store, file, scope=scope, references=references, changes=changes, progress=progress
             )
+    first, *_ = import_images(
+        store, stream, scope=scope, references=references, changes=changes, progress=progress
+    )
+    return first
+
+
+def import_images(
+    store: ImageStore,
+    stream: BinaryIO,
+    *,
+    scope: str,
+    references: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Iterator[Imported]:
+    """Take the images of an archive in for ``scope``; each that comes out is durably there. Safe to repeat.
+
+    ``stream`` (which can seek) is an OCI layout or `docker save` archive, or a plain root filesystem, each as
+    tar, with gzip or zstd. ``references`` stand in place of the names in the archive, of one image only.
+    ``changes`` are for a root filesystem only. Whatever is raised (``InvalidArchive``,
+    ``InvalidManifest``, ``DigestMismatch``, ``NoSpace``, ``InvalidSpec``, ``InvalidReference``) leaves
+    nothing behind but the images that came out before.
+    """
     run = apply_changes(changes)
     asked = [Reference.parse(each).familiar for each in references]
     report = progress or _silent
@@ -71,19 +88,33 @@ def import_archive(
         archives.opened(stream, store.places.layer_ingest, store.limits.unpacked_bytes) as files,
     ):
         if files is None:
-            return _import_rootfs(store, stream, scope, asked, run, report)
+            yield _import_rootfs(store, stream, scope, asked, run, report)
+            return
         if changes:
             raise InvalidArchive(
                 "Changes are for a plain root filesystem; this image has a config of its own"
             )
-        return _import_image(store, files, scope, asked, report)
+        sources = layouts.read_images(files, layouts.host_platform())
+        if asked and len(sources) > 1:
+            names = ", ".join(name for source in sources for name in source.names)
+            raise InvalidArchive(
+                f"The archive holds {len(sources)} images ({names[:300]!r}): they keep their own names, "
+                "so import it without one"
+            )
+        for number, source in enumerate(sources, 1):
+            of = f" of image {number} of {len(sources)}" if len(sources) > 1 else ""
+            yield _import_image(store, files, source, scope, asked, of, report)
 
 
 def _import_image(
-    store: ImageStore, files: Files, scope: str, references: list[str], report: Progress
+    store: ImageStore,
+    files: Files,
+    source: ImageFiles,
+    scope: str,
+    references: list[str],
+    which: str,
+    report: Progress,
 ) -> Imported:
-    host = layouts.host_platform()
-    source = layouts.read_image(files, host)
     names = references or [Reference.parse(name).familiar for name in source.names]
     total = sum(layer.part.size for layer in source.layers)
     unpacked: list[Unpacked] = []
@@ -91,7 +122,7 @@ def _import_image(
         done = 0
         budget = Budget(store.limits.unpacked_bytes)
         for position, (layer, claimed) in enumerate(zip(source.layers, source.config.diff_ids, strict=True)):
-            line = f"Unpacking layer {position + 1} of {len(source.layers)}"
+            line = f"Unpacking layer {position + 1} of {len(source.layers)}{which}"
             section = cast(BinaryIO, files.section(layer.part))
             unpacked.append(
                 layer_store.unpack(
@@ -105,15 +136,24 @@ def _import_image(
                 )
             )
             done += layer.part.size
-        facts = tuple(each.facts for each in unpacked)
-        manifest = source.manifest or _composed(source.config_text, source.image_id, unpacked)
-        image = images.image_of(source.image_id, manifest, source.config_text, facts)
         report("Writing to disk", total, total)
-        images.keep(store, [scope], image, unpacked)
-    warnings = _left_out(unpacked)
-    if source.config.platform.architecture != host.architecture:
-        warnings += (f"The image is for {source.config.platform}, this node is {host}: it may not start",)
-    return _imported(image, names, warnings)
+        image = _keep(store, scope, source, unpacked)
+    return _imported(image, names, _left_out(unpacked) + _foreign(source))
+
+
+def _keep(store: ImageStore, scope: str, source: ImageFiles, unpacked: list[Unpacked]) -> Image:
+    facts = tuple(each.facts for each in unpacked)
+    manifest = source.manifest or _composed(source.config_text, source.image_id, unpacked)
+    image = images.image_of(source.image_id, manifest, source.config_text, facts)
+    images.keep(store, [scope], image, unpacked)
+    return image
+
+
+def _foreign(source: ImageFiles) -> tuple[str, ...]:
+    host, platform = layouts.host_platform(), source.config.platform
+    if platform.architecture == host.architecture:
+        return ()
+    return (f"The image is for {platform}, this node is {host}: it may not start",)
 
 
 def _import_rootfs(

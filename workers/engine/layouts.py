@@ -47,13 +47,19 @@ def host_platform() -> Platform:
     return Platform("linux", _ARCHITECTURES.get(name, name))
 
 
-def read_image(files: Files, wanted: Platform) -> ImageFiles:
-    """The only image in the archive, or that for ``wanted``.
+def read_images(files: Files, wanted: Platform) -> tuple[ImageFiles, ...]:
+    """The images in the archive, at least one; of several for different platforms that for ``wanted``.
 
-    Raise ``InvalidArchive`` when it holds several, ``InvalidManifest`` and ``DigestMismatch`` for
-    documents that are wrong.
+    Raise ``InvalidArchive`` when there is none, ``InvalidManifest`` and ``DigestMismatch`` for documents
+    that are wrong.
     """
-    image = _oci(files, wanted) if "index.json" in files else _docker(files)
+    images = _oci(files, wanted) if "index.json" in files else _docker(files)
+    for image in images:
+        _require_runnable(image)
+    return images
+
+
+def _require_runnable(image: ImageFiles) -> None:
     if len(image.layers) > MAX_LOWERS:
         raise InvalidManifest(
             f"The image has {len(image.layers)} layers; at most {MAX_LOWERS} can be mounted"
@@ -65,23 +71,22 @@ def read_image(files: Files, wanted: Platform) -> ImageFiles:
         )
     if image.config.platform.os != "linux":
         raise InvalidManifest(f"The image is for {image.config.platform}; only Linux images run here")
-    return image
 
 
 # --------------------------------------------------------------------------- OCI
 
 
-def _oci(files: Files, wanted: Platform) -> ImageFiles:
+def _oci(files: Files, wanted: Platform) -> tuple[ImageFiles, ...]:
     version = parse_document(files.read("oci-layout"), "oci-layout").get("imageLayoutVersion")
     if version != "1.0.0":
         raise InvalidArchive(f"The OCI layout has version {version!r}; 1.0.0 was expected")
     index = parse_manifest(files.read("index.json"))
     if not isinstance(index, Index):
         raise InvalidManifest("index.json is no index")
-    descriptor = _only_image(index, wanted)
-    names = tuple(
-        name for each in index.manifests if each.digest == descriptor.digest and (name := _name_of(each))
-    )
+    return tuple(_oci_image(files, chosen, names, wanted) for chosen, names in _chosen(index, wanted))
+
+
+def _oci_image(files: Files, descriptor: Descriptor, names: tuple[str, ...], wanted: Platform) -> ImageFiles:
     text, manifest = _manifest(files, descriptor, wanted)
     require_image(manifest)
     config_text = _blob(files, manifest.config, "config")
@@ -95,19 +100,22 @@ def _oci(files: Files, wanted: Platform) -> ImageFiles:
     )
 
 
-def _only_image(index: Index, wanted: Platform) -> Descriptor:
-    """Several entries may be one image (its tags), or one for each platform; other ones are too many."""
-    distinct = {each.digest: each for each in index.manifests}
-    if len(distinct) == 1 or any(each.platform is not None for each in index.manifests):
-        chosen = choose(index, wanted)
-        if len({each.digest for each in index.manifests if each.platform == chosen.platform}) == 1:
-            return chosen
-    elif not distinct:
+def _chosen(index: Index, wanted: Platform) -> list[tuple[Descriptor, tuple[str, ...]]]:
+    """Entries of one name are one image's, for different platforms; one image may have many names."""
+    groups: dict[str, list[Descriptor]] = {}
+    for each in index.manifests:
+        groups.setdefault(_name_of(each), []).append(each)
+    found: dict[Digest, tuple[Descriptor, list[str]]] = {}
+    for name, entries in groups.items():
+        distinct = list({each.digest: each for each in entries}.values())
+        if len(distinct) > 1 and any(each.platform is not None for each in distinct):
+            distinct = [choose(Index(index.media_type, tuple(distinct)), wanted)]
+        for each in distinct:
+            names = found.setdefault(each.digest, (each, []))[1]
+            names += [name] if name else []
+    if not found:
         raise InvalidArchive("The archive's index.json lists no image")
-    names = ", ".join(_name_of(each) or str(each.digest) for each in distinct.values())
-    raise InvalidArchive(
-        f"The archive holds {len(distinct)} images ({names[:300]!r}); hand them in one by one"
-    )
+    return [(descriptor, tuple(names)) for descriptor, names in found.values()]
 
 
 def _name_of(descriptor: Descriptor) -> str:
@@ -157,15 +165,18 @@ def _path(digest: Digest) -> str:
 # --------------------------------------------------------------------------- docker save
 
 
-def _docker(files: Files) -> ImageFiles:
+def _docker(files: Files) -> tuple[ImageFiles, ...]:
     entries = _docker_entries(files)
-    configs = {entry["Config"]: entry for entry in entries}
-    if len(configs) != 1:
-        names = ", ".join(name for entry in entries for name in entry["RepoTags"])
-        raise InvalidArchive(
-            f"The archive holds {len(configs)} images ({names[:300]!r}); hand them in one by one"
-        )
-    ((config_name, entry),) = configs.items()
+    if not entries:
+        raise InvalidArchive("The archive's manifest.json lists no image")
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        names.setdefault(entry["Config"], []).extend(entry["RepoTags"])
+    images = {entry["Config"]: entry["Layers"] for entry in entries}
+    return tuple(_docker_image(files, config, layers, names[config]) for config, layers in images.items())
+
+
+def _docker_image(files: Files, config_name: str, layer_names: list[str], names: list[str]) -> ImageFiles:
     config_text = files.read(config_name)
     image_id = Digest.of(config_text)
     named = _BARE_HEX.fullmatch(config_name.rpartition("/")[2])
@@ -175,10 +186,8 @@ def _docker(files: Files) -> ImageFiles:
             expected=f"sha256:{named[1]}",
             actual=str(image_id),
         )
-    layers = tuple(LayerFile(files.get(name), _digest_in(name)) for name in entry["Layers"])
-    return ImageFiles(
-        config_text, parse_config(config_text), image_id, None, layers, tuple(entry["RepoTags"])
-    )
+    layers = tuple(LayerFile(files.get(name), _digest_in(name)) for name in layer_names)
+    return ImageFiles(config_text, parse_config(config_text), image_id, None, layers, tuple(names))
 
 
 def _docker_entries(files: Files) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def _import(node: Node, command: ImportImage, emit: Emit, report: Reporter) -> N
     if command.repository is not None:
         references = (f"{command.repository}:{command.tag or 'latest'}",)
     with archive:
-        imported = importing.import_archive(
+        found = importing.import_images(
             node.engine.images,
             archive,
             scope=command.scope,
@@ -62,4 +62,5 @@ def _import(node: Node, command: ImportImage, emit: Emit, report: Reporter) -> N
             changes=command.changes,
             progress=report,
         )
-    tell(command, imported, emit, report)
+        for imported in found:  # each is told as soon as it is there: a later one may be broken
+            tell(command, imported, emit, report)

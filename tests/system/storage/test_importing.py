@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import shutil
 import subprocess
 import tempfile
@@ -178,3 +179,29 @@ def test_the_busybox_recipe_makes_an_image_that_runs(store: ImageStore) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "drwxrwxrwt\n"
     assert any("applets" in line for line in seen)
+
+
+def test_images_saved_together_come_in_one_after_the_other(store: ImageStore) -> None:
+    base, top = tar([E("base", b"1")]), tar([E("top", b"2")])
+    manifest = []
+    files = [("0.tar", base), ("1.tar", top)]
+    for number, name in enumerate(("web:1", "db:1")):
+        layers = [base, top][: number + 1]
+        files.append((f"{number}.json", archives.config([archives.sha256(layer) for layer in layers])))
+        paths = [f"{each}.tar" for each, _ in enumerate(layers)]
+        manifest.append({"Config": f"{number}.json", "RepoTags": [name], "Layers": paths})
+    files.append(("manifest.json", json.dumps(manifest).encode()))
+    data = tar(E(name, content) for name, content in files)
+    web, db = importing.import_images(store, io.BytesIO(data), scope=SCOPE)
+    assert (web.references, db.references) == (("web:1",), ("db:1",))
+    assert web.layers[0] == db.layers[0]
+    assert len(images.image_ids(store, SCOPE)) == 2
+    with pytest.raises(InvalidArchive, match=r"holds 2 images.*keep their own names"):
+        importing.import_archive(store, io.BytesIO(data), scope=SCOPE, references=["one:1"])
+    # A later one that is broken takes nothing from those before.
+    broken = tar(E(name, content if name != "1.tar" else b"broken" * 200) for name, content in files)
+    found = importing.import_images(store, io.BytesIO(broken), scope=OTHER)
+    assert next(found).references == ("web:1",)
+    with pytest.raises(DigestMismatch):
+        next(found)
+    assert images.image_ids(store, OTHER) == (web.image_id,)

@@ -16,7 +16,7 @@ from workers.engine.places import Places
 
 
 def _store() -> Iterator[ImageStore]:
-    home = Path(tempfile.mkdtemp(prefix="slipway-transfer-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="slipway-transfer-", dir="/dev/shm"))
     home.chmod(0o711)
     places = Places(home / "data", home / "run")
     places.prepare()

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests import archives as made
 from tests.archives import E, tar
 from workers.engine import archives
-from workers.engine.layouts import ImageFiles, read_image
+from workers.engine.layouts import ImageFiles, read_images
 from workers.errors import DigestMismatch, InvalidArchive, InvalidManifest, SlipwayError
 from workers.oci.descriptor import Platform
 
@@ -24,9 +25,15 @@ def spool(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(data: bytes, spool: Path) -> ImageFiles | None:
+def read_all(data: bytes, spool: Path) -> tuple[ImageFiles, ...]:
     with archives.opened(io.BytesIO(data), spool, 1 << 20) as files:
-        return None if files is None else read_image(files, HOST)
+        return () if files is None else read_images(files, HOST)
+
+
+def read(data: bytes, spool: Path) -> ImageFiles | None:
+    found = read_all(data, spool)
+    assert len(found) < 2
+    return found[0] if found else None
 
 
 def test_both_layouts_say_the_same_about_an_image(spool: Path) -> None:
@@ -101,6 +108,47 @@ def test_the_image_for_this_node_is_taken_from_an_inner_index(spool: Path) -> No
     assert image.manifest == document
 
 
+def saved_together() -> bytes:
+    """Two images of which one has two names, as `docker save a b` wrote it."""
+    texts = [made.config([made.sha256(each)], Cmd=[f"{n}"]) for n, each in enumerate((BOTTOM, TOP))]
+    files = [(made.sha256(text)[7:] + ".json", text) for text in texts]
+    manifest = [
+        {"Config": files[0][0], "RepoTags": ["web:1", "web:2"], "Layers": ["1/layer.tar"]},
+        {"Config": files[1][0], "RepoTags": ["db:1"], "Layers": ["2/layer.tar"]},
+    ]
+    files += [("1/layer.tar", BOTTOM), ("2/layer.tar", TOP), ("manifest.json", json.dumps(manifest).encode())]
+    return tar(E(name, data) for name, data in files)
+
+
+def laid_together() -> bytes:
+    """The same in OCI's layout; one of the two is there for another platform as well."""
+    blobs: list[bytes] = []
+    entries: list[dict[str, object]] = []
+    arm = {"os": "linux", "architecture": "arm64"}
+    for names, layer, platform in (
+        (("web:1", "web:2"), BOTTOM, None),
+        (("db:1",), TOP, {"os": "linux", "architecture": "amd64"}),
+    ):
+        text = made.config([made.sha256(layer)])
+        document = made.manifest(text, [layer])
+        blobs += [layer, text, document]
+        for name in names:
+            named = {"io.containerd.image.name": f"docker.io/library/{name}"}
+            entries.append(made.descriptor(made.MANIFEST, document, annotations=named, platform=platform))
+            if platform:
+                other = made.descriptor(made.MANIFEST, b"absent", annotations=named, platform=arm)
+                entries.append(other)
+    return made.oci_layout(entries, blobs)
+
+
+@pytest.mark.parametrize("make", [saved_together, laid_together])
+def test_images_saved_together_are_all_read(make: Callable[[], bytes], spool: Path) -> None:
+    web, db = read_all(make(), spool)
+    assert [name.removeprefix("docker.io/library/") for name in web.names] == ["web:1", "web:2"]
+    assert [name.removeprefix("docker.io/library/") for name in db.names] == ["db:1"]
+    assert web.config.diff_ids != db.config.diff_ids
+
+
 def with_member(data: bytes, name: str, content: bytes) -> bytes:
     """The archive with one file replaced."""
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -125,7 +173,7 @@ CONFIG = made.config([made.sha256(BOTTOM)])
         (gzip.compress(SAVED)[:-20], InvalidArchive, "broken or cut off"),
         (b"BZh91AY&SY" + bytes(600), InvalidArchive, "bzip2"),
         (SAVED[:1500], InvalidArchive, "cut off"),
-        (with_member(SAVED, "manifest.json", b"{}"), InvalidArchive, "holds 0 images"),
+        (with_member(SAVED, "manifest.json", b"{}"), InvalidArchive, "lists no image"),
         (with_member(SAVED, "manifest.json", b'[{"Config": 1}]'), InvalidManifest, "docker save"),
         (
             with_member(SAVED, "manifest.json", b'[{"Config": "x", "Layers": []}]'),
@@ -150,7 +198,7 @@ CONFIG = made.config([made.sha256(BOTTOM)])
         (
             made.oci_layout([made.descriptor(made.MANIFEST, bytes([n])) for n in range(2)], []),
             InvalidArchive,
-            "holds 2 images",
+            "does not hold it",
         ),
         (made.oci_layout([made.descriptor(made.MANIFEST, b"gone")], []), InvalidArchive, "does not hold it"),
     ],

@@ -26,7 +26,8 @@ class Watcher(Protocol):
 
     def layers(self, layers: tuple[LayerProgress, ...]) -> None: ...
 
-    def say(self, line: str, done: int, total: int) -> None: ...
+    def say(self, line: str, done: int, total: int) -> None:
+        """``check``, and one short line for people."""
 
 
 class Unwatched:

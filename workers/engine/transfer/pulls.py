@@ -73,7 +73,7 @@ def pull(
     Raise ``RegistryError`` and its kinds, ``RegistryDenied``, ``NoSuchManifest``, ``AddressRefused``,
     ``InvalidManifest``, ``InvalidArchive``, ``DigestMismatch``, ``NoSpace``, and what ``watcher`` raises.
     """
-    with layer_store.lease(store.places):
+    with layer_store.lease(store.places, watcher.say):
         known = _in_cache(store, wanted, wanted.known_digest)
         if known is not None:
             return _adopted(store, scope, wanted, known)

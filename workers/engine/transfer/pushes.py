@@ -70,7 +70,7 @@ def push(
     """
     if target.compression not in compressions.NAMES:
         raise UserError(f"{target.compression!r} is no compression; use {' or '.join(compressions.NAMES)}")
-    with layer_store.lease(store.places):
+    with layer_store.lease(store.places, watcher.say):
         image = images.get(store, scope, image_id)
         with doors.opened(target.access, patience) as client:
             pushed = _Push(store, scope, image, target, client, watcher).run()
