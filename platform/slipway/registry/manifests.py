@@ -11,32 +11,25 @@ from slipway.registry.intake import pieces
 from slipway.repositories import manifests, queries
 from slipway.repositories.documents import MAX_SIZE
 from slipway.repositories.errors import ManifestTooLarge, NoSuchManifest
-from slipway.repositories.models import Manifest
 from slipway.repositories.names import InvalidTag
 
 
 async def show(call: Call, desk: Desk) -> Answer:
-    manifest = await desk.run(lambda: _look(call))
+    wanted = call.method != "HEAD"
+    found = await desk.run(
+        lambda: queries.pull_manifest(identify(call), call.name, call.argument, content=wanted)
+    )
     headers = {
-        "Content-Type": manifest.media_type,
-        "Docker-Content-Digest": manifest.digest,
-        "ETag": f'"{manifest.digest}"',
+        "Content-Type": found.media_type,
+        "Docker-Content-Digest": found.digest,
+        "ETag": f'"{found.digest}"',
         "Cache-Control": "no-cache",
     }
-    if matches(call, manifest.digest):
+    if matches(call, found.digest):
         return Answer(304, headers)
     if call.method == "HEAD":
-        return Answer(200, headers | {"Content-Length": str(manifest.size)})
-    repository = manifest.repository_id
-    return Answer(200, headers, bytes(manifest.content), after=lambda: desk.count_pull(repository))
-
-
-def _look(call: Call) -> Manifest:
-    repository = queries.get_repository(identify(call), call.name)
-    try:
-        return queries.get_manifest(repository, call.argument, content=call.method != "HEAD")
-    except InvalidTag as error:  # of what cannot be a tag there is none
-        raise NoSuchManifest(repository.path, call.argument) from error
+        return Answer(200, headers | {"Content-Length": str(found.size)})
+    return Answer(200, headers, found.content, after=lambda: desk.count_pull(found.repository_id))
 
 
 async def put(call: Call, desk: Desk) -> Answer:

@@ -128,7 +128,7 @@ def require_read(access: Access, repository: Repository) -> None:
     """Raise ``NoSuchRepository``, or ``InsufficientGrant`` if another token would do."""
     if not reads(access, repository):
         raise NoSuchRepository(repository.path)
-    if access.actor is not None and not access.has(repository.path, Verb.PULL):
+    if not access.has(repository.path, Verb.PULL) and access.actor is not None:
         raise InsufficientGrant(f"This token does not say that it may pull from {repository.path}.")
 
 
