@@ -19,6 +19,8 @@ from slipway.containers.models import Container
 from slipway.jobs.models import Job, JobKind
 from slipway.nodes.models import Node
 from slipway.projects.models import Project
+from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, Repository, Tag
+from slipway.repositories.names import sort_key
 from workers.messages import BakeImage, ContainerSpec, encode
 
 _number = itertools.count(1)
@@ -107,6 +109,27 @@ def make_image(
         repository, _, tag = name.partition(":")
         Reference.objects.create(project=project, image=image, name=repository, tag=tag)
     return image
+
+
+def make_manifest(project: Project, repository: str, tag: str, size: int = 100) -> Manifest:
+    """An image of one blob, with the tag, as a push would have left it; without any bytes in a store."""
+    found, _ = Repository.objects.get_or_create(
+        project=project, name=repository, defaults={"path": f"{project.path}/{repository}"}
+    )
+    blob = Blob.objects.create(digest=digest(f"pushed {next(_number)}"), size=size, key="none", store="none")
+    BlobLink.objects.create(repository=found, project=project, blob=blob)
+    manifest = Manifest.objects.create(
+        repository=found,
+        digest=digest(f"pushed manifest {next(_number)}"),
+        media_type="application/vnd.oci.image.manifest.v1+json",
+        content=b"{}",
+        size=2,
+        config_digest=blob.digest,
+        content_size=size,
+    )
+    ManifestBlob.objects.create(manifest=manifest, blob=blob, position=0, media_type="")
+    Tag.objects.create(repository=found, name=tag, sort_key=sort_key(tag), manifest=manifest)
+    return manifest
 
 
 def make_container(project: Project | None = None, **fields: Any) -> Container:

@@ -314,6 +314,7 @@ SPECTACULAR_SETTINGS = {
         "JobKind": "slipway.jobs.models.JobKind",
         "Resource": "slipway.projects.models.Resource",
         "QuotaRequestState": "slipway.projects.models.RequestState",
+        "Visibility": "slipway.repositories.models.Visibility",
         "Role": "slipway.accounts.models.Role",
         "TokenScope": "slipway.accounts.models.TokenScope",
         "WaitCondition": "slipway.containers.waiting.Condition",

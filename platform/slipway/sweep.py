@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
 
-from slipway import dispatch
+from slipway import dispatch, keeping
 from slipway.blobs.opening import blob_store
 from slipway.builds.services import drop_old, forget_contexts
 from slipway.catalog.models import UpstreamTag
@@ -269,6 +269,7 @@ class Schedule:
             _Task(LOGS_SECONDS, drop_old),
             _Task(RECONCILE_SECONDS, reconcile),
             _Task(RECONCILE_SECONDS, find_strays),
+            _Task(RECONCILE_SECONDS, keeping.apply_all),
             _Task(SESSIONS_SECONDS, clear_sessions),
             _Task(SESSIONS_SECONDS, forget_old),
             _Task(SESSIONS_SECONDS, forget_tags),

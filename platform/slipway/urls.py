@@ -25,6 +25,7 @@ from slipway.jobs import log_api as job_logs
 from slipway.nodes import api as nodes
 from slipway.projects import api as projects
 from slipway.projects import quota_api as quotas
+from slipway.repositories import api as repositories
 
 handler400 = "slipway.errors.bad_request"
 handler403 = "slipway.errors.forbidden"
@@ -33,6 +34,7 @@ handler500 = "slipway.errors.server_error"
 
 PROJECT = "projects/<str:team>/<str:project>"
 BUILD = f"{PROJECT}/builds/<str:build>"
+REPOSITORY = f"{PROJECT}/repositories/<str:repository>"
 CONTAINER = f"{PROJECT}/containers/<str:container>"
 
 api = [
@@ -86,6 +88,16 @@ api = [
     path("quota-requests/<str:quota_request>", quotas.RequestDetail.as_view(), name="quota-request"),
     path("quota-requests/<str:quota_request>/approve", quotas.Approve.as_view(), name="quota-approve"),
     path("quota-requests/<str:quota_request>/decline", quotas.Decline.as_view(), name="quota-decline"),
+    path(f"{PROJECT}/repositories", repositories.Repositories.as_view(), name="repositories"),
+    path(REPOSITORY, repositories.RepositoryDetail.as_view(), name="repository"),
+    path(f"{REPOSITORY}/tags", repositories.Tags.as_view(), name="repository-tags"),
+    path(f"{REPOSITORY}/tags/<str:tag>", repositories.TagDetail.as_view(), name="repository-tag"),
+    path(
+        f"{REPOSITORY}/manifests/<str:manifest>",
+        repositories.ManifestDetail.as_view(),
+        name="repository-manifest",
+    ),
+    path(f"{REPOSITORY}/retention", repositories.Retention.as_view(), name="repository-retention"),
     path(f"{PROJECT}/images", catalog.Images.as_view(), name="images"),
     path(f"{PROJECT}/images/pull", transfer.Pull.as_view(), name="image-pull"),
     # A reference has slashes of its own.

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sum
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, ProjectMembership
 from slipway.accounts.policy import Action, require
+from slipway.ids import parse_id
 from slipway.projects.models import Project
 from slipway.projects.queries import list_projects
 from slipway.repositories.access import Access, Verb, may_read, require_read
 from slipway.repositories.errors import NoSuchManifest, NoSuchRepository
-from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, Repository, Tag, Visibility
+from slipway.repositories.models import (
+    Blob,
+    BlobLink,
+    Manifest,
+    ManifestBlob,
+    ManifestChild,
+    Repository,
+    Tag,
+    Visibility,
+)
 from slipway.repositories.names import InvalidTag, parse_tag, sort_key
 from workers.errors import NoSuchBlob
 from workers.oci.digest import Digest
@@ -39,11 +50,16 @@ def get_repository(access: Access, path: str) -> Repository:
     return repository
 
 
-def get_repository_of(actor: Actor, project: Project, name: str) -> Repository:
-    """For the doors of people. Raise ``NoSuchRepository``."""
-    found = Repository.objects.select_related("project__team").filter(project=project, name=name).first()
+def get_repository_in(actor: Actor, team: str, project: str, name_or_id: str) -> Repository:
+    """For the doors of people: by name, or by id. Raise ``NoSuchRepository``."""
+    rows = Repository.objects.select_related("project__team").filter(
+        project__team__slug=team, project__slug=project
+    )
+    found = rows.filter(name=name_or_id).first()
+    if found is None and (key := parse_id(name_or_id)) is not None:
+        found = rows.filter(pk=key).first()
     if found is None or not may_read(actor, found):
-        raise NoSuchRepository(f"{project.path}/{name}")
+        raise NoSuchRepository(f"{team}/{project}/{name_or_id}")
     return found
 
 
@@ -165,6 +181,22 @@ def list_tags(repository: Repository, last: str = "") -> QuerySet[Tag]:
     return rows.filter(sort_key__gt=sort_key(last)) if last else rows
 
 
+def newest_tags(repository: Repository) -> QuerySet[Tag]:
+    rows = Tag.objects.filter(repository=repository).select_related("manifest").defer("manifest__content")
+    return rows.order_by("-updated_at", "-id")
+
+
+def show_manifest(repository: Repository, reference: str) -> Manifest:
+    """With all it names loaded. Raise ``NoSuchManifest``, ``InvalidTag``, ``InvalidDigest``."""
+    key = get_manifest(repository, reference, content=False).pk
+    blobs = ManifestBlob.objects.select_related("blob")
+    inner = ManifestChild.objects.select_related("manifest").defer("manifest__content")
+    rows = Manifest.objects.select_related("repository__project__team").defer(*FIELDS)
+    return rows.prefetch_related("tags", Prefetch("references", blobs), Prefetch("children", inner)).get(
+        pk=key
+    )
+
+
 def list_referrers(repository: Repository, subject: Digest, artifact_type: str = "") -> QuerySet[Manifest]:
     rows = Manifest.objects.filter(repository=repository, subject=str(subject)).defer(*FIELDS)
     if artifact_type:
@@ -187,6 +219,22 @@ class Usage:
     def unique(self) -> int:
         """What deleting the repository would free."""
         return self.total - self.shared
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A repository and what it amounts to; its own fields are the repository's."""
+
+    repository: Repository
+    usage: Usage
+    tags: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
+
+
+def with_figures(repository: Repository) -> Figures:
+    return Figures(repository, usage_of(repository), repository.tags.count())
 
 
 def usage_of(repository: Repository) -> Usage:

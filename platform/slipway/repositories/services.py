@@ -95,6 +95,25 @@ def set_rules(
         record(actor, "repository.rules", repository, before=before, after=after)
 
 
+def change(
+    actor: Actor,
+    repository: Repository,
+    *,
+    visibility: Visibility | None = None,
+    readme: str | None = None,
+    immutable_tags: Sequence[str] | None = None,
+    retention: Rules | None = None,
+) -> None:
+    """All that is given, or nothing. Raise as the functions for each."""
+    with transaction.atomic():
+        if visibility is not None:
+            set_visibility(actor, repository, visibility)
+        if readme is not None:
+            set_readme(actor, repository, readme)
+        if immutable_tags is not None or retention is not None:
+            set_rules(actor, repository, immutable_tags=immutable_tags, retention=retention)
+
+
 def _patterns(given: Sequence[str], field: str) -> list[str]:
     if len(given) > PATTERNS_MAX or any(not 1 <= len(each) <= 128 or "\0" in each for each in given):
         raise InvalidRequest(f"{field}: at most {PATTERNS_MAX} patterns of 1 to 128 characters.", field=field)

@@ -25,6 +25,7 @@ from tests.factories import (
     make_container,
     make_image,
     make_job,
+    make_manifest,
     make_project,
     make_team,
     make_user,
@@ -48,6 +49,9 @@ NOBODY: dict[str, str] = {
     "job_id": uuid.uuid4().hex,
     "token": uuid.uuid4().hex,
     "token_id": uuid.uuid4().hex,
+    "repository": "nowhere",
+    "tag": "v9",
+    "manifest": digest("nobody's manifest"),
     "session": "987654321",
     "session_id": "987654321",
     "invitation": uuid.uuid4().hex,
@@ -109,6 +113,7 @@ def make_world() -> World:
     job = make_job(project)
     credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
     build = make_build(project, number=5550124, job={"state": "running"})
+    manifest = make_manifest(project, "storefront", "v1")
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
     known = {
         **NOBODY,
@@ -127,6 +132,9 @@ def make_world() -> World:
         "job_id": job.hex,
         "token": token.hex,
         "token_id": token.hex,
+        "repository": "storefront",
+        "tag": "v1",
+        "manifest": manifest.digest,
         "session": str(session.pk),
         "session_id": str(session.pk),
         "invitation": invitation.hex,

@@ -1,0 +1,346 @@
+"""REST: the repositories of a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from slipway import keeping
+from slipway.accounts.errors import InvalidRequest
+from slipway.projects.queries import get_project_by_path
+from slipway.repositories import manifests, queries, services
+from slipway.repositories.access import Access
+from slipway.repositories.expiry import Plan
+from slipway.repositories.models import Manifest, Repository, Visibility
+from slipway.repositories.retention import Rules
+from slipway.schema import page_of
+from slipway.views import ApiView, PageQuery, StrictSerializer
+from workers.oci.digest import Digest
+
+
+class RetentionOut(serializers.Serializer):
+    keep_last = serializers.IntegerField(allow_null=True, help_text="So many of the newest tags are kept.")
+    keep_days = serializers.IntegerField(allow_null=True, help_text="And those set within so many days.")
+    keep_patterns = serializers.ListField(child=serializers.CharField(), help_text="And those like these.")
+    keep_deployed = serializers.BooleanField(help_text="And those that containers are made from.")
+    untagged_days = serializers.IntegerField(
+        allow_null=True, help_text="Manifests without a tag go after so many days."
+    )
+
+
+class RetentionIn(StrictSerializer):
+    keep_last = serializers.IntegerField(
+        required=False, default=None, allow_null=True, min_value=0, max_value=100_000
+    )
+    keep_days = serializers.IntegerField(
+        required=False, default=None, allow_null=True, min_value=0, max_value=36_500
+    )
+    keep_patterns = serializers.ListField(
+        child=serializers.CharField(max_length=128), required=False, default=list, max_length=20
+    )
+    keep_deployed = serializers.BooleanField(required=False, default=True)
+    untagged_days = serializers.IntegerField(
+        required=False, default=None, allow_null=True, min_value=0, max_value=36_500
+    )
+
+
+class RepositoryOut(serializers.Serializer):
+    id = serializers.CharField(source="hex")
+    name = serializers.CharField(help_text="Below the project.")
+    path = serializers.CharField(help_text="team/project/name, as in references behind the host.")
+    visibility = serializers.ChoiceField(choices=Visibility.choices)
+    pulls = serializers.IntegerField(source="pull_count")
+    last_pull_at = serializers.DateTimeField(allow_null=True)
+    last_push_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class RepositoryUsageOut(serializers.Serializer):
+    total = serializers.IntegerField(help_text="Bytes of its blobs.")
+    shared = serializers.IntegerField(help_text="Of them in other repositories of the project as well.")
+    unique = serializers.IntegerField(help_text="What deleting it would free.")
+
+
+class RepositoryDetailOut(RepositoryOut):
+    readme = serializers.CharField(help_text="Markdown, as it was written.")
+    immutable_tags = serializers.ListField(child=serializers.CharField())
+    retention = serializers.SerializerMethodField()
+    tags = serializers.IntegerField()
+    usage = RepositoryUsageOut()
+
+    @extend_schema_field(RetentionOut)
+    def get_retention(self, repository: Repository) -> Any:
+        return RetentionOut(Rules.parse(repository.retention)).data
+
+
+class RepositoryIn(StrictSerializer):
+    name = serializers.CharField(max_length=200, help_text="Lower-case; it may have slashes.")
+    visibility = serializers.ChoiceField(
+        choices=Visibility.choices, required=False, default=Visibility.PRIVATE
+    )
+
+
+class RepositoryChangeIn(StrictSerializer):
+    visibility = serializers.ChoiceField(choices=Visibility.choices, required=False)
+    readme = serializers.CharField(required=False, allow_blank=True, max_length=services.README_MAX)
+    immutable_tags = serializers.ListField(
+        child=serializers.CharField(max_length=128),
+        required=False,
+        max_length=20,
+        help_text="Patterns as in v*: such a tag is set once.",
+    )
+    retention = RetentionIn(required=False)
+
+
+class TagOut(serializers.Serializer):
+    name = serializers.CharField()
+    digest = serializers.CharField(source="manifest.digest", help_text="Of the manifest it names.")
+    media_type = serializers.CharField(source="manifest.media_type")
+    size = serializers.IntegerField(source="manifest.content_size", help_text="Bytes of all blobs it needs.")
+    updated_at = serializers.DateTimeField()
+    updated_by = serializers.CharField()
+
+
+class NamedBlobOut(serializers.Serializer):
+    digest = serializers.CharField(source="blob.digest")
+    media_type = serializers.CharField()
+    size = serializers.IntegerField(source="blob.size")
+
+
+class InnerManifestOut(serializers.Serializer):
+    digest = serializers.CharField(source="manifest.digest")
+    platform = serializers.CharField()
+    size = serializers.IntegerField(source="manifest.content_size")
+
+
+class ManifestOut(serializers.Serializer):
+    digest = serializers.CharField()
+    media_type = serializers.CharField()
+    size = serializers.IntegerField(help_text="Bytes of the manifest itself.")
+    content_size = serializers.IntegerField(help_text="Bytes of all blobs it needs.")
+    unique_size = serializers.SerializerMethodField(help_text="Bytes that deleting it would free.")
+    artifact_type = serializers.CharField()
+    config_digest = serializers.CharField(help_text="The id of the image; empty if it is none.")
+    subject = serializers.CharField(help_text="The digest of what it says something about, or empty.")
+    annotations = serializers.DictField(child=serializers.CharField())
+    tags = serializers.SerializerMethodField()
+    blobs = NamedBlobOut(source="references", many=True, help_text="The config, then the layers upwards.")
+    manifests = InnerManifestOut(source="children", many=True, help_text="Of an index.")
+    referrers = serializers.SerializerMethodField(help_text="Digests of signatures, SBOMs and the like.")
+    pushed_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+    def get_unique_size(self, manifest: Manifest) -> int:
+        return queries.unique_bytes([manifest])
+
+    def get_tags(self, manifest: Manifest) -> list[str]:
+        return [tag.name for tag in manifest.tags.all()]
+
+    def get_referrers(self, manifest: Manifest) -> list[str]:
+        found = queries.list_referrers(manifest.repository, Digest.parse(manifest.digest))
+        return list(found.values_list("digest", flat=True)[:100])
+
+
+class FreedOut(serializers.Serializer):
+    manifests = serializers.IntegerField(help_text="How many went, with all that only they needed.")
+    freed_bytes = serializers.IntegerField(
+        source="size", help_text="What the project holds less; the disk has it back within a minute."
+    )
+
+
+class VerdictOut(serializers.Serializer):
+    tag = serializers.CharField(source="tag.name")
+    digest = serializers.CharField(source="tag.digest")
+    updated_at = serializers.DateTimeField(source="tag.updated_at")
+    kept = serializers.BooleanField()
+    reason = serializers.CharField()
+
+
+class PlanOut(serializers.Serializer):
+    tags = VerdictOut(source="verdicts", many=True, help_text="All of them, the newest first.")
+    manifests = serializers.SerializerMethodField(help_text="Digests of those that would go.")
+    freed_bytes = serializers.IntegerField(source="freed")
+
+    def get_manifests(self, plan: Plan) -> list[str]:
+        return [manifest.digest for manifest in plan.manifests]
+
+
+class DeleteQuery(StrictSerializer):
+    confirm = serializers.CharField(max_length=255, help_text="Its path, to be sure.")
+
+
+class TagQuery(StrictSerializer):
+    keep_manifest = serializers.BooleanField(
+        required=False, default=False, help_text="Only the tag goes, even if nothing else names its image."
+    )
+
+
+class RepositoryView(ApiView):
+    """Of what lies below one repository: by its name, or by its id where the name has slashes."""
+
+    def repository(self, team: str, project: str, repository: str) -> Repository:
+        return queries.get_repository_in(self.actor, team, project, repository)
+
+
+class Repositories(ApiView):
+    repeatable = True
+
+    @extend_schema(
+        operation_id="list_repositories",
+        responses=page_of(RepositoryOut),
+        parameters=[PageQuery],
+        summary="Repositories of a project, by name",
+    )
+    def get(self, request: Request, team: str, project: str) -> Response:
+        found = get_project_by_path(self.actor, team, project)
+        rows = queries.list_repositories(self.actor, found)
+        return self.page(self.query(PageQuery), rows, RepositoryOut, ["name", "id"])
+
+    @extend_schema(
+        operation_id="create_repository",
+        request=RepositoryIn,
+        responses={201: RepositoryOut},
+        summary="Make a repository",
+        description="Pushing to one that does not exist makes it, too. Safe to repeat.",
+    )
+    def post(self, request: Request, team: str, project: str) -> Response:
+        asked = self.body(RepositoryIn)
+        found = get_project_by_path(self.actor, team, project)
+        made = services.create_repository(self.actor, found, asked["name"], Visibility(asked["visibility"]))
+        location = f"/api/v1/projects/{found.path}/repositories/{made.hex}"
+        return Response(RepositoryOut(made).data, status=201, headers={"Location": location})
+
+
+class RepositoryDetail(RepositoryView):
+    @extend_schema(
+        operation_id="get_repository",
+        responses=RepositoryDetailOut,
+        summary="One repository",
+        description="By its name, or by its id where the name has slashes.",
+    )
+    def get(self, request: Request, team: str, project: str, repository: str) -> Response:
+        return _detail(self.repository(team, project, repository))
+
+    @extend_schema(
+        operation_id="change_repository",
+        request=RepositoryChangeIn,
+        responses=RepositoryDetailOut,
+        summary="Change visibility, readme, immutable tags or retention",
+    )
+    def patch(self, request: Request, team: str, project: str, repository: str) -> Response:
+        asked = self.body(RepositoryChangeIn)
+        found = self.repository(team, project, repository)
+        services.change(self.actor, found, **_changes(asked))
+        return _detail(found)
+
+    @extend_schema(
+        operation_id="delete_repository",
+        request=None,
+        parameters=[DeleteQuery],
+        responses=FreedOut,
+        summary="Delete a repository with all its images",
+    )
+    def delete(self, request: Request, team: str, project: str, repository: str) -> Response:
+        found = self.repository(team, project, repository)
+        if self.query(DeleteQuery)["confirm"] != found.path:
+            raise InvalidRequest(f"confirm: type {found.path} to delete it.", field="confirm")
+        return Response(FreedOut(services.delete_repository(self.actor, found)).data)
+
+
+class Tags(RepositoryView):
+    @extend_schema(
+        operation_id="list_tags",
+        responses=page_of(TagOut),
+        parameters=[PageQuery],
+        summary="Tags, the newest first",
+    )
+    def get(self, request: Request, team: str, project: str, repository: str) -> Response:
+        rows = queries.newest_tags(self.repository(team, project, repository))
+        return self.page(self.query(PageQuery), rows, TagOut, ["-updated_at", "-id"])
+
+
+class TagDetail(RepositoryView):
+    @extend_schema(
+        operation_id="delete_tag",
+        request=None,
+        parameters=[TagQuery],
+        responses=FreedOut,
+        summary="Delete a tag, and its image if nothing else names that",
+    )
+    def delete(self, request: Request, team: str, project: str, repository: str, tag: str) -> Response:
+        found = self.repository(team, project, repository)
+        with_manifest = not self.query(TagQuery)["keep_manifest"]
+        access = Access.of(self.actor)
+        freed = manifests.delete_tag(access, found.path, tag, with_manifest=with_manifest)
+        return Response(FreedOut(freed).data)
+
+
+class ManifestDetail(RepositoryView):
+    @extend_schema(
+        operation_id="get_manifest",
+        responses=ManifestOut,
+        summary="A manifest, by digest or tag: what it names and what names it",
+    )
+    def get(self, request: Request, team: str, project: str, repository: str, manifest: str) -> Response:
+        found = self.repository(team, project, repository)
+        return Response(ManifestOut(queries.show_manifest(found, manifest)).data)
+
+    @extend_schema(
+        operation_id="delete_manifest",
+        request=None,
+        responses=FreedOut,
+        summary="Delete a manifest, with its tags",
+        description="By digest. Of an index its own manifests go along, and untagged referrers of any.",
+    )
+    def delete(self, request: Request, team: str, project: str, repository: str, manifest: str) -> Response:
+        found = self.repository(team, project, repository)
+        freed = manifests.delete_manifest(Access.of(self.actor), found.path, manifest)
+        return Response(FreedOut(freed).data)
+
+
+class Retention(RepositoryView):
+    @extend_schema(
+        operation_id="try_retention",
+        request=RetentionIn,
+        responses=PlanOut,
+        summary="What retention rules would delete now",
+        description="The rules in the body, or the repository's own if it is empty. Nothing is deleted.",
+    )
+    def put(self, request: Request, team: str, project: str, repository: str) -> Response:
+        asked = self.body(RetentionIn) if request.data else None
+        found = self.repository(team, project, repository)
+        return Response(PlanOut(keeping.dry_run(self.actor, found, rules_of(asked) if asked else None)).data)
+
+    @extend_schema(
+        operation_id="apply_retention",
+        request=None,
+        responses=FreedOut,
+        summary="Carry out the repository's retention rules now",
+        description="They are carried out every few hours anyway.",
+    )
+    def post(self, request: Request, team: str, project: str, repository: str) -> Response:
+        found = self.repository(team, project, repository)
+        return Response(FreedOut(keeping.apply(self.actor, found)).data)
+
+
+def _detail(repository: Repository) -> Response:
+    known = RepositoryDetailOut(queries.with_figures(repository)).data
+    return Response(known)
+
+
+def _changes(asked: dict[str, Any]) -> dict[str, Any]:
+    changes = dict(asked)
+    if "visibility" in changes:
+        changes["visibility"] = Visibility(changes["visibility"])
+    if "retention" in changes:
+        changes["retention"] = rules_of(changes["retention"])
+    return changes
+
+
+def rules_of(asked: dict[str, Any]) -> Rules:
+    """A validated ``RetentionIn``."""
+    return Rules(**{**asked, "keep_patterns": tuple(asked["keep_patterns"])})
