@@ -63,32 +63,26 @@ def propose(project: Project) -> Proposal | None:
     ).rstrip("\n")
     reasons = tuple(name for name in ("package.json", *_LOCKS) if project.has(name))
     if pages:
-        return Proposal(
-            "node",
-            f"Pages built with {manager}",
-            reasons,
-            lines(
-                head,
-                f"# The pages alone, and a small server.\nFROM {SERVER}",
-                f"COPY --from=build /app/{pages} {PAGES}",
-                f"EXPOSE {SERVER_PORT}",
-            ),
-            IGNORE,
-            SERVER_PORT,
-        )
-    return Proposal(
-        "node",
-        f"A Node.js program with {manager}",
-        reasons,
-        lines(
-            head,
-            "ENV NODE_ENV=production",
-            "# Not root: the image brings a user `node`.\nUSER node",
-            f"# The program should listen on the port that PORT says.\nENV PORT={PORT}\nEXPOSE {PORT}",
-            f"CMD {_command(project, package, scripts)}",
-        ),
-        IGNORE,
-        PORT,
+        text = lines(head, *_served(pages))
+        return Proposal("node", f"Pages built with {manager}", reasons, text, IGNORE, SERVER_PORT)
+    text = lines(head, *_run(_command(project, package, scripts)))
+    return Proposal("node", f"A Node.js program with {manager}", reasons, text, IGNORE, PORT)
+
+
+def _served(pages: str) -> tuple[str, ...]:
+    return (
+        f"# The pages alone, and a small server.\nFROM {SERVER}",
+        f"COPY --from=build /app/{pages} {PAGES}",
+        f"EXPOSE {SERVER_PORT}",
+    )
+
+
+def _run(command: str) -> tuple[str, ...]:
+    return (
+        "ENV NODE_ENV=production",
+        "# Not root: the image brings a user `node`.\nUSER node",
+        f"# The program should listen on the port that PORT says.\nENV PORT={PORT}\nEXPOSE {PORT}",
+        f"CMD {command}",
     )
 
 
