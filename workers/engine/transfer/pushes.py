@@ -16,9 +16,10 @@ from workers.engine import layers as layer_store
 from workers.engine.images import Image, ImageStore
 from workers.engine.transfer import access as doors
 from workers.engine.transfer import compressions
+from workers.engine.transfer.ahead import made_ahead
 from workers.engine.transfer.boards import UNWATCHED, Board, Watcher, apart, side_by_side
 from workers.engine.transfer.connections import PATIENCE, Client, Patience
-from workers.engine.transfer.uploads import blocks_of, mount, upload, upload_small
+from workers.engine.transfer.uploads import Blocks, blocks_of, mount, upload, upload_small
 from workers.errors import InvalidManifest, UserError
 from workers.messages import LayerFacts, RegistryAccess
 from workers.oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor
@@ -163,9 +164,9 @@ class _Push:
         def seen(done: int) -> None:
             self._board.set(position, "uploading", done)
 
-        def blocks() -> Iterator[bytes]:
+        def blocks() -> Blocks:
             pieces = _counted(changesets.stream_layer(self._places, layer.diff_id), seen)
-            return blocks_of(compressions.compressed(pieces, self._target.compression))
+            return made_ahead(blocks_of(compressions.compressed(pieces, self._target.compression)))
 
         digest, size = upload(self._repository, blocks, session)
         blob = Descriptor(compressions.media_type(self._target.compression), digest, size)

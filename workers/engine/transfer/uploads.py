@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
 from workers.engine.transfer.connections import Answer, Broken
 from workers.engine.transfer.registry import Again, Repository, is_trouble, trouble_of
@@ -11,9 +12,12 @@ from workers.errors import RegistryError, SlipwayError
 from workers.oci.digest import Digest
 
 BLOCK = 8 << 20
-"""Bytes kept in memory for each blob under way, twice."""
+"""Bytes; four of them are in memory for each blob under way."""
 _RESTARTS = 5
 """Some registries forget an upload whenever a block of it breaks off."""
+
+
+Blocks = Generator[bytes, None, None]
 
 
 class Lost(Exception):
@@ -21,7 +25,7 @@ class Lost(Exception):
 
 
 def upload(
-    repository: Repository, blocks: Callable[[], Iterator[bytes]], session: str | None = None
+    repository: Repository, blocks: Callable[[], Blocks], session: str | None = None
 ) -> tuple[Digest, int]:
     """Digest and size of the blob that the registry has now.
 
@@ -29,7 +33,8 @@ def upload(
     """
     for _ in range(_RESTARTS):
         try:
-            return _attempt(repository, blocks(), session or _begin(repository))
+            with closing(blocks()) as making:
+                return _attempt(repository, making, session or _begin(repository))
         except Lost:
             session = None
     raise RegistryError(f"{repository.host} lost an upload to {repository.name} again and again")
@@ -38,7 +43,7 @@ def upload(
 def upload_small(repository: Repository, data: bytes) -> None:
     """``data`` is in the repository."""
     if repository.find_blob(Digest.of(data)) is None:
-        upload(repository, lambda: iter([data]))
+        upload(repository, lambda: blocks_of(iter([data])))
 
 
 def mount(repository: Repository, digest: Digest, source: str) -> str | None:
@@ -50,7 +55,7 @@ def mount(repository: Repository, digest: Digest, source: str) -> str | None:
         return _location(repository, answer)
 
 
-def blocks_of(pieces: Iterator[bytes], size: int = BLOCK) -> Iterator[bytes]:
+def blocks_of(pieces: Iterator[bytes], size: int = BLOCK) -> Blocks:
     """The same bytes in blocks of ``size``; at least one, and only the last is shorter."""
     waiting = bytearray()
     for piece in pieces:
