@@ -39,7 +39,7 @@ class DebianRegistry:
 @contextlib.contextmanager
 def debian_registry(*, with_password: bool = False) -> Iterator[DebianRegistry]:
     """``with_password``: only for ``USER``."""
-    directory = Path(tempfile.mkdtemp(prefix="slipway-registry-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="slipway-registry-", dir="/dev/shm"))
     port = free_port()
     config: dict[str, Any] = {
         "version": 0.1,

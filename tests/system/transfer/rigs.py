@@ -20,7 +20,7 @@ from workers.oci.reference import Reference
 
 AMD64 = Platform("linux", "amd64")
 LOCAL = RegistryAccess(plain_http=True, allow_private=True)
-SOON = Patience(connect=5.0, silence=20.0, pauses=(0.01, 0.02, 0.03), outages=(0.01, 0.02, 0.03))
+SOON = Patience(connect=5.0, silence=20.0, crawl=60.0, pauses=(0.01, 0.02, 0.03), outages=(0.01, 0.02, 0.03))
 
 
 @dataclass
@@ -66,10 +66,12 @@ def push(store: ImageStore, image: Image, name: str, *, scope: str = SCOPE, **mo
     return pushes.push(store, scope, image.image_id, target, patience=SOON, **more)
 
 
-def pull(store: ImageStore, name: str, *, scope: str = SCOPE, **more: Any) -> Pulled:
+def pull(
+    store: ImageStore, name: str, *, scope: str = SCOPE, patience: Patience = SOON, **more: Any
+) -> Pulled:
     watcher = {"watcher": more.pop("watcher")} if "watcher" in more else {}
     wanted = Wanted(Reference.parse(name), more.pop("platform", AMD64), more.pop("access", LOCAL), **more)
-    return pulls.pull(store, scope, wanted, patience=SOON, **watcher)
+    return pulls.pull(store, scope, wanted, patience=patience, **watcher)
 
 
 def files(store: ImageStore, image: Image) -> list[dict[str, bytes]]:

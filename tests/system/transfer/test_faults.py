@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests import archives
 from tests.archives import E, tar
 from tests.registries import Asked, DebianRegistry, Door, Fault, Plan, door
 from tests.system.storage.rigs import SCOPE, load
-from tests.system.transfer.rigs import Seen, a_name, files, noise, pull, push, some_image
+from tests.system.transfer.rigs import SOON, Seen, a_name, files, noise, pull, push, some_image
 from workers.engine import images
 from workers.engine.images import ImageStore
 from workers.engine.transfer import uploads
@@ -110,6 +110,20 @@ def test_a_registry_that_breaks_off_for_ever_is_named(
     front.plan = lambda asked: Fault(cut_answer=0) if of_blobs("GET")(asked) else None
     with pytest.raises(RegistryUnreachable, match="cannot be reached: the connection ended"):
         pull(node, name)
+    assert nothing_is_left(node)
+
+
+def test_a_registry_that_crawls_is_given_up(store: ImageStore, node: ImageStore, front: Door) -> None:
+    """However often it sends a byte: it would keep others from their pulls."""
+    name = a_name(front.host)
+    push(store, some_image(store, BIG), name)
+    silence = threading.Event()
+    config = times(1, Fault(), of_blobs("GET"))
+    held = Fault(hold=silence)
+    front.plan = lambda asked: config(asked) or (held if of_blobs("GET")(asked) else None)
+    with pytest.raises(RegistryUnreachable, match="next to nothing"):
+        pull(node, name, patience=replace(SOON, crawl=0.3))
+    silence.set()
     assert nothing_is_left(node)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.archives import E, tar
 from tests.registries import PASSWORD, USER, Asked, DebianRegistry, Fault, door
 from tests.system.storage.rigs import OTHER, SCOPE, load
 from tests.system.transfer.rigs import LOCAL, Seen, a_name, files, noise, pull, push, some_image
-from workers.engine import images
+from workers.engine import images, saving
 from workers.engine.images import UPSTREAM, ImageStore
 from workers.errors import (
     AddressRefused,
@@ -99,6 +100,22 @@ def test_skopeo_reads_what_was_pushed(store: ImageStore, registry: DebianRegistr
     shown = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert shown["Digest"] == pushed.manifest_digest
     assert len(shown["Layers"]) == 2
+
+
+@pytest.mark.parametrize("form", ["v2s2", "oci"])
+def test_what_skopeo_pushed_is_the_same_image(
+    store: ImageStore, node: ImageStore, registry: DebianRegistry, form: str, tmp_path: Path
+) -> None:
+    image, name = some_image(store), a_name(registry.host)
+    (tmp_path / "saved.tar").write_bytes(
+        b"".join(saving.save(store, SCOPE, image.image_id, "docker", ["web:1"]).pieces)
+    )
+    copy = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"--format={form}"]
+    subprocess.run([*copy, f"docker-archive:{tmp_path}/saved.tar", f"docker://{name}"], check=True)
+    pulled = pull(node, name).image
+    if form == "v2s2":
+        assert pulled.image_id == image.image_id
+    assert files(node, pulled) == files(store, image)
 
 
 def test_pull_by_digest_is_given_that_and_nothing_else(

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 from workers.engine.transfer.connections import Client
+from workers.errors import RegistryUnreachable
 from workers.messages import LayerProgress
 
 EVERY = 0.5
@@ -49,6 +50,8 @@ class Board:
         self._layers: list[LayerProgress] = []
         self._shown: tuple[LayerProgress, ...] = ()
         self._last = float("-inf")
+        self._seen: tuple[LayerProgress, ...] = ()
+        self._since = clock()
 
     def add(self, digest: str, total: int) -> int:
         """A further layer, waiting; its position."""
@@ -61,6 +64,15 @@ class Board:
         self._layers[position] = LayerProgress(
             layer.digest, state, layer.total if done is None else done, layer.total
         )
+
+    def require_pace(self, seconds: float) -> None:
+        """Raise ``RegistryUnreachable`` when layers are being downloaded and nothing came for ``seconds``."""
+        layers = tuple(self._layers)
+        moment = self._clock()
+        if layers != self._seen or not any(layer.state == "downloading" for layer in layers):
+            self._seen, self._since = layers, moment
+        elif moment - self._since > seconds:
+            raise RegistryUnreachable(f"The registry sent next to nothing for {seconds:.0f} seconds")
 
     def show(self, *, now: bool = False) -> None:
         """Tell the watcher, if there is something new and it is time (or ``now``)."""
@@ -90,6 +102,7 @@ def side_by_side(
             for future in done:
                 future.result()
             board.show()
+            board.require_pace(client.patience.crawl)
         return [future.result() for future in futures]
     except BaseException:
         client.stop()

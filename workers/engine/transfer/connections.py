@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +20,7 @@ from workers.errors import RegistryError
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 8
 _PORTS = {"http": 80, "https": 443}
+_SLICE = 256 << 10
 _DRAINED = 64 << 10
 """Bytes of an unread answer worth reading to keep its connection."""
 
@@ -37,8 +38,11 @@ class Patience:
     """How long to wait, and how often to try again."""
 
     connect: float = 15.0
-    silence: float = 60.0
-    """Seconds without a byte after which a connection counts as broken."""
+    silence: float = 120.0
+    """Seconds without a byte after which a connection counts as broken. A registry may need long to take a
+    large blob for good."""
+    crawl: float = 300.0
+    """Seconds in which all layers of a pull together must get on by `downloads.STEP` bytes."""
     pauses: tuple[float, ...] = (0.3, 1.0, 3.0)
     """Seconds before each further attempt at a question; none is made after the last."""
     outages: tuple[float, ...] = (0.3, 1.0, 3.0, 8.0, 20.0)
@@ -237,9 +241,11 @@ class Client:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         common = {"User-Agent": f"slipway/{__version__}", "Accept-Encoding": "identity"}
+        if body is not None:
+            common["Content-Length"] = str(len(body))
         try:
             self.require_wanted()
-            connection.request(method, target, body=body, headers={**common, **headers})
+            connection.request(method, target, body=_slices(body), headers={**common, **headers})
             return connection.getresponse()
         except BaseException as error:
             connection.close()
@@ -307,6 +313,14 @@ def _context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _slices(body: bytes | memoryview | None) -> Iterator[memoryview] | None:
+    """What is sent in one piece must be gone within the time of silence, however slow the line is."""
+    if body is None:
+        return None
+    view = memoryview(body)
+    return (view[at : at + _SLICE] for at in range(0, len(view), _SLICE))
 
 
 def _why(error: Exception) -> str:

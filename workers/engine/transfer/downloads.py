@@ -9,6 +9,9 @@ from workers.engine.transfer.registry import Repository
 from workers.errors import DigestMismatch, RegistryError, SlipwayError
 from workers.oci.descriptor import Descriptor
 
+STEP = 256 << 10
+"""Bytes read at once at most: so often it is seen whether a slow registry gets on at all."""
+
 
 class Download:
     """``read`` as a file's. Goes on where a broken connection stopped; gives no byte more than promised.
@@ -36,7 +39,7 @@ class Download:
             try:
                 if self._answer is None:
                     self._answer = self._open()
-                piece = self._answer.read(left if count < 0 else min(count, left))
+                piece = self._answer.read(min(left, STEP, count if count > 0 else STEP))
                 if not piece:
                     raise Broken("the connection ended within a layer")
             except Broken as error:
