@@ -11,6 +11,7 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,19 +76,23 @@ def image(task: Task, scope: str, report: Callable[[str], None]) -> Image:
 
 def _finished(task: Task, state: State, report: Callable[[str], None]) -> list[Finished]:
     """Every layer under its diffID. Bytes before names: after a power cut what has a name is whole."""
+    kernel, store = task.room.engine.kernel, task.room.engine.places.layers
     measured: dict[str, Unpacked] = {}
     fresh = [layer.entry for layer in state.layers if layer.entry is not None and layer.entry.layer is None]
-    for number, entry in enumerate(fresh, 1):
-        task.check()
-        report(f"layer {number} of {len(fresh)}")
-        if entry.key not in measured:
-            directory = _own(task, entry)
-            measured[entry.key] = changesets.measure(
-                task.room.engine.places, directory, mtime_max=task.graph.source_date_epoch
-            )
-    if measured:
-        report("writing to the disk")
-        task.room.engine.kernel.sync_filesystem(task.room.engine.places.layers)
+    with ThreadPoolExecutor(1) as pool:
+        # The disk writes while the layers are hashed; what is left then is little.
+        early = pool.submit(kernel.sync_filesystem, store) if fresh else None
+        for number, entry in enumerate(fresh, 1):
+            task.check()
+            report(f"layer {number} of {len(fresh)}")
+            if entry.key not in measured:
+                measured[entry.key] = changesets.measure(
+                    task.room.engine.places, _own(task, entry), mtime_max=task.graph.source_date_epoch
+                )
+        if early is not None:
+            report("writing to the disk")
+            early.result()
+            kernel.sync_filesystem(store)
     kept: dict[str, LayerFacts] = {}
     by_key = {entry.key: entry for entry in fresh}
     for key, unpacked in measured.items():
