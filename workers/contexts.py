@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 import tarfile
 import time
@@ -106,6 +107,10 @@ class Contexts:
             writer.write(bytes(2 * tarfile.BLOCKSIZE))
             size = writer.size
             return self._uploads.keep(writer), size
+
+    def forget(self, scope: str) -> None:
+        """The project is no more. Repeatable."""
+        shutil.rmtree(self._scope(scope), ignore_errors=True)
 
     def sweep(self, now: float | None = None) -> None:
         """Drop what was not used for long, or is more than a project may keep."""

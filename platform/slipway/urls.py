@@ -74,6 +74,7 @@ api = [
     path(
         f"{PROJECT}/builds/contexts/<str:context>", contexts.ContextContents.as_view(), name="build-context"
     ),
+    path(f"{PROJECT}/builds/prune", builds.Prune.as_view(), name="builds-prune"),
     path(BUILD, builds.BuildDetail.as_view(), name="build"),
     path(f"{BUILD}/cancel", builds.Cancel.as_view(), name="build-cancel"),
     path(f"{BUILD}/retry", builds.Retry.as_view(), name="build-retry"),

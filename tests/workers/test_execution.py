@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workers import sealing
 from workers.app import STOPS
+from workers.content import DirectoryContent
+from workers.contexts import Contexts
 from workers.engine import containers, projects
 from workers.engine.places import Places
 from workers.errors import BadCommand, NoSpace, ProjectInUse, RuntimeFailed
@@ -33,6 +35,7 @@ from workers.messages import (
 from workers.tasks import execution
 from workers.tasks.execution import Executor, Later
 from workers.tasks.jobs import Jobs, Work
+from workers.uploads import Uploads
 
 SIGNING_KEY = Ed25519PrivateKey.generate()
 ID = "c" * 64
@@ -53,6 +56,7 @@ class Node:
     events: list[Event]
     name: str = "local"
     engine: Any = None
+    contexts: Any = None
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
@@ -62,7 +66,9 @@ class Node:
 def executor(tmp_path: Path) -> Iterator[Executor]:
     for name in ("jobs", "job-logs"):
         (tmp_path / "node" / name).mkdir(parents=True)
-    node: Any = Node(Places(tmp_path, tmp_path / "run"), [])
+    places = Places(tmp_path, tmp_path / "run")
+    uploads = Uploads(places.uploads, DirectoryContent(places.content))
+    node: Any = Node(places, [], contexts=Contexts(places.contexts, uploads))
     jobs = Jobs(node.places, node.emit, Work(perform=lambda *given: None, tidy=lambda command: None))
     sealing.ensure_node_key(node.places.keys / "node")
     sealing.store_platform_key(node.places.keys / "platform", SIGNING_KEY.public_key())
@@ -166,7 +172,9 @@ def test_a_dropped_project_is_answered_and_its_containers_do_not_come_back(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projects, "drop", lambda engine, project: None)
+    executor.node.contexts.propose(RUN.project.id, b"")
     executor.perform(DropProject(RUN.project))
+    assert list(executor.node.places.contexts.iterdir()) == []
     assert executor.node.events == [ProjectDropped(RUN.project.id)]  # type: ignore[attr-defined]
     monkeypatch.setattr(projects, "is_dropped", lambda places, project: project == RUN.project.id)
     with pytest.raises(BadCommand, match="was deleted"):

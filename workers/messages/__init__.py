@@ -21,6 +21,7 @@ from workers.messages.builds import (
     BuildProgressed,
     BuildSource,
     DropBuild,
+    PruneBuildCache,
     StepFacts,
 )
 from workers.messages.containers import (
@@ -108,6 +109,7 @@ __all__ = [
     "Origin",
     "ProjectDropped",
     "ProjectSlice",
+    "PruneBuildCache",
     "PullImage",
     "PushImage",
     "RegistryAccess",
@@ -134,6 +136,7 @@ Command = (
     | PushImage
     | BuildImage
     | DropBuild
+    | PruneBuildCache
     | CancelJob
 )
 Event = (

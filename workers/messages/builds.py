@@ -99,6 +99,14 @@ class DropBuild:
 
 
 @dataclass(frozen=True)
+class PruneBuildCache:
+    """Forget what is kept for the next builds of ``scope``, but for what a running one uses. A job."""
+
+    job: str
+    scope: str
+
+
+@dataclass(frozen=True)
 class StepFacts:
     """A line of a build's record."""
 

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 from workers.content import write_durably
@@ -35,7 +34,9 @@ from workers.messages import (
     BuildProgressed,
     DropBuild,
     ImageImported,
+    JobProgressed,
     LayerProgress,
+    PruneBuildCache,
     RegistryAccess,
     StepFacts,
 )
@@ -201,29 +202,31 @@ class Builds:
             return 0
 
     def _record(self, command: BuildImage) -> None:
-        uploads = [each for each in command.options.contexts.values() if each.startswith("sha256:")]
-        if command.source.upload:
-            uploads.append(command.source.upload)
-        body = {"attempt": command.attempt, "uploads": uploads}
+        body = {"attempt": command.attempt}
         write_durably(self._node.places.build_record(command.build), json.dumps(body).encode())
 
     def drop(self, command: DropBuild) -> bool:
-        """Nothing of the build is left but a mark against late commands; False when it is still ending."""
+        """Nothing of the build is left but a mark against late commands; False when it is still ending.
+
+        Its upload is the platform's to release: the same bytes may be another build's by now.
+        """
         places = self._node.places
         path = places.build_record(command.build)
         with self._lock:
-            uploads = _uploads(path)
-            write_durably(path, json.dumps({"attempt": DROPPED, "uploads": uploads}).encode())
+            write_durably(path, json.dumps({"attempt": DROPPED}).encode())
             running = self._running.get(command.build)
             if running is not None:
                 running.superseded.set()
         if running is not None and not running.ended.wait(_DROP_WAIT):
             return False
-        for digest in uploads:
-            self._node.uploads.release(Digest.parse(digest))
-        write_durably(path, json.dumps({"attempt": DROPPED, "uploads": []}).encode())
         shutil.rmtree(places.build_log(command.build), ignore_errors=True)
         return True
+
+    def prune(self, command: PruneBuildCache, emit: Emit) -> None:
+        """Tell how much it was."""
+        gone, size = self._builder.cache.prune(command.scope)
+        mounts.forget(self._node.places, command.scope)
+        emit(JobProgressed(command.job, f"Forgot {gone} steps of {size / 1e6:.1f} MB and the cache mounts"))
 
     def drop_project(self, project: str) -> None:
         """Forget what is kept for the project's next build; there is none. Repeatable."""
@@ -236,12 +239,6 @@ class Builds:
         for path in self._node.places.build_records.iterdir():
             if self._recorded(path.name) == DROPPED and path.stat().st_mtime < limit:
                 path.unlink()
-
-
-def _uploads(path: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-        return [str(each) for each in json.loads(path.read_text())["uploads"]]
-    return []
 
 
 def bases_scope(project: str) -> str:

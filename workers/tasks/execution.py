@@ -24,6 +24,7 @@ from workers.messages import (
     DropProject,
     ImportImage,
     ProjectDropped,
+    PruneBuildCache,
     PullImage,
     PushImage,
     RemoveContainer,
@@ -49,12 +50,16 @@ def work(node: Node, made: builds.Builds) -> Work:
     def perform(command: JobCommand, emit: Emit, check: Check, written: LogWriter) -> None:
         if isinstance(command, BuildImage):
             made.perform(command, emit, check, written)
+        elif isinstance(command, PruneBuildCache):
+            made.prune(command, emit)
         else:
             images.perform(node, command, emit, check, written)
 
     def tidy(command: JobCommand) -> None:
         if isinstance(command, BuildImage):
             made.tidy(command)
+        elif isinstance(command, PruneBuildCache):
+            pass  # nothing was there for it alone
         else:
             images.tidy(node, command)
 
@@ -128,7 +133,7 @@ class Executor:
         match command:
             case ImportImage() | BakeImage() | RemoveImage() | PullImage() | PushImage():
                 self.jobs.submit(command)
-            case BuildImage():
+            case BuildImage() | PruneBuildCache():
                 self.jobs.submit(command)
             case DropBuild():
                 self._drop(command)
@@ -151,6 +156,7 @@ class Executor:
         projects.drop(self.node.engine, command.project)
         if self.builds is not None:
             self.builds.drop_project(command.project.id)
+        self.node.contexts.forget(command.project.id)
         self.node.emit(ProjectDropped(command.project.id))
 
     def _stop(self, command: StopContainer) -> None:

@@ -38,6 +38,7 @@ from workers.messages import (
     JobProgressed,
     JobStarted,
     JobSucceeded,
+    PruneBuildCache,
     PullImage,
     PushImage,
     RemoveImage,
@@ -62,7 +63,7 @@ HEARTBEAT = 5.0
 PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
-JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage | BuildImage
+JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage | BuildImage | PruneBuildCache
 _Lane = queue.SimpleQueue[JobCommand | None]
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from slipway.builds.errors import ContextGone
 from slipway.builds.models import Build, BuildState, SourceKind, StepState
 from slipway.builds.requests import BuildRequest
 from slipway.catalog.uploads import hand_over
-from slipway.jobs.api import CauseOut
+from slipway.jobs.api import CauseOut, JobOut
 from slipway.jobs.idempotency import HEADER, Answer, fingerprint, once, parse_key
 from slipway.nodes import agent
 from slipway.nodes.models import Node
@@ -251,6 +251,23 @@ class Cancel(ApiView):
     def post(self, request: Request, **path: str) -> Response:
         self.body(StrictSerializer)
         return answered(accepted(self, services.cancel(self.actor, find(self))))
+
+
+class Prune(ApiView):
+    repeatable = True
+
+    @extend_schema(
+        operation_id="prune_build_cache",
+        request=None,
+        responses={202: OpenApiResponse(JobOut, description="The job that does it.")},
+        summary="Forget what is kept for the next builds",
+        description="The next build of each step does it anew. Images stay as they are.",
+    )
+    def post(self, request: Request, team: str, project: str) -> Response:
+        self.body(StrictSerializer)
+        job = services.prune(self.actor, get_project_by_path(self.actor, team, project))
+        location = f"/api/v1/projects/{job.project.path}/jobs/{job.hex}"
+        return Response(JobOut(job).data, status=202, headers={"Location": location})
 
 
 class Retry(AsyncApiView):

@@ -18,6 +18,7 @@ LEASE = timedelta(seconds=10)
 def register_all() -> None:
     """Safe to repeat."""
     register(BUILD)
+    register(PRUNE)
 
 
 def _ended(job: Job) -> None:
@@ -47,3 +48,4 @@ BUILD = Handler(
     is_fenced=True,
     ended=_ended,
 )
+PRUNE = Handler(JobKind.PRUNE_BUILDS)

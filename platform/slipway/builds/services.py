@@ -26,7 +26,7 @@ from slipway.jobs.errors import JobActive
 from slipway.jobs.models import Job, JobKind, JobState
 from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
-from workers.messages import BuildImage, BuildSource, DropBuild
+from workers.messages import BuildImage, BuildSource, DropBuild, PruneBuildCache
 
 KEPT = "build"
 """The holder in the ledger of a context kept for retries."""
@@ -199,6 +199,16 @@ def check_retry(
     """Raise what ``retry`` would, before the node is asked to keep anything."""
     require(actor, Action.WRITE, build)
     repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
+
+
+def prune(actor: Actor, project: Project) -> Job:
+    """Have the node forget what it keeps for the next builds. Raise ``NotFound``, ``NotAllowed``."""
+    require(actor, Action.WRITE, project)
+    job = jobs.new_job(JobKind.PRUNE_BUILDS, "build cache")
+    with transaction.atomic():
+        jobs.queue_job(actor, project, job, PruneBuildCache(job=job.hex, scope=project.hex))
+        record(actor, "build.prune", project)
+    return job
 
 
 def may_retry(build: Build) -> bool:

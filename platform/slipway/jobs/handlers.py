@@ -13,13 +13,14 @@ from workers.messages import (
     BuildImage,
     Command,
     ImportImage,
+    PruneBuildCache,
     PullImage,
     PushImage,
     RemoveImage,
     decode_command,
 )
 
-JobCommand = BakeImage | BuildImage | ImportImage | PullImage | PushImage | RemoveImage
+JobCommand = BakeImage | BuildImage | ImportImage | PruneBuildCache | PullImage | PushImage | RemoveImage
 LEASE = timedelta(seconds=30)
 """A running job that was silent for so long may have lost its worker; it says something every 5 s."""
 

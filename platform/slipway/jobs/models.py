@@ -39,6 +39,7 @@ class JobKind(models.TextChoices):
     PULL_IMAGE = "image.pull", "Pull image"
     PUSH_IMAGE = "image.push", "Push image"
     BUILD_IMAGE = "image.build", "Build image"
+    PRUNE_BUILDS = "build.prune", "Prune build cache"
 
 
 LAYER_STATES = (

@@ -53,6 +53,7 @@ from workers.messages import (
     JobProgressed,
     JobStarted,
     JobSucceeded,
+    PruneBuildCache,
     StepFacts,
     encode,
 )
@@ -480,6 +481,14 @@ def test_only_the_newest_contexts_are_kept() -> None:
     assert services.surplus(project) == [builds[1], builds[0]]
     services.let_go(services.surplus(project))
     assert services.surplus(project) == []
+
+
+def test_the_cache_is_pruned_by_a_job(road: RecordingRoad) -> None:
+    actor, project = world()
+    job = services.prune(actor, project)
+    assert road.take() == [PruneBuildCache(job.hex, project.hex)]
+    with pytest.raises(NotAllowed):
+        services.prune(make_actor(project.team, Role.VIEWER), project)
 
 
 # --------------------------------------------------------------------------- secrets

@@ -197,6 +197,18 @@ class Cache:
         self.tidy()
         return gone
 
+    def prune(self, project: str) -> tuple[int, int]:
+        """Forget what the project's next builds could use; what one uses at this moment stays. How many
+        entries and bytes went."""
+        gone = size = 0
+        with self._lock:
+            for entry in self._rows("1 = 1", project):
+                if not self._pins[project, entry.key]:
+                    self._forget(project, entry)
+                    gone, size = gone + 1, size + entry.size
+        self.tidy()
+        return gone, size
+
     def forget(self, project: str) -> None:
         """The project is no more, and nothing of it is being built. Repeatable."""
         with self._lock:

@@ -162,6 +162,18 @@ def cancel(
     )
 
 
+@builds.command("prune")
+def prune(ctx: typer.Context, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Forget what the node keeps for the project's next builds; images stay."""
+    from slipway.cli import jobs
+
+    session = session_of(ctx).heed(project=project, json=as_json)
+    job = session.client.post(session.below("builds", "prune"))
+    job = jobs.follow(session.client, session.below("jobs", job["id"]), quiet=session.json)
+    output.print_json(job) if session.json else print(job["detail"] or job["state"])
+    jobs.check(job)
+
+
 @builds.command("retry")
 def retry(
     ctx: typer.Context,
