@@ -128,6 +128,12 @@ class BuildFailed(UserError):
     code = "BUILD_FAILED"
 
 
+class DockerfileMissing(BuildFailed):
+    """The context has none. Facts, where something is known to fit: proposal (a text), title."""
+
+    code = "DOCKERFILE_MISSING"
+
+
 class StepFailed(BuildFailed):
     """A RUN ended with another exit code than 0."""
 

@@ -119,6 +119,9 @@ class RetryBody(StrictSerializer):
     password = serializers.CharField(
         required=False, default=None, trim_whitespace=False, help_text="For the repository."
     )
+    dockerfile_text = serializers.CharField(
+        required=False, default=None, trim_whitespace=False, help_text="In place of the Dockerfile."
+    )
 
 
 class Bodies(BaseParser):

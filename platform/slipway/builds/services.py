@@ -144,13 +144,18 @@ def retry(
     no_cache: bool = False,
     secrets: Mapping[str, str] | None = None,
     password: str | None = None,
+    dockerfile_text: str | None = None,
 ) -> Build:
     """A new build of the same source with the same options; an upload is the new one's from then on.
+
+    ``dockerfile_text`` takes the place of the Dockerfile, or of one that was missing.
 
     Raise as ``create_build`` does, ``JobActive``, ``SecretsNeeded``, ``ContextGone``.
     """
     require(actor, Action.WRITE, build)
     request = repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
+    if dockerfile_text:
+        request = replace(request, options=replace(request.options, dockerfile_text=dockerfile_text))
     with transaction.atomic():
         is_kept = build.context_kept
         if is_kept:
@@ -195,6 +200,7 @@ def check_retry(
     no_cache: bool = False,
     secrets: Mapping[str, str] | None = None,
     password: str | None = None,
+    dockerfile_text: str | None = None,
 ) -> None:
     """Raise what ``retry`` would, before the node is asked to keep anything."""
     require(actor, Action.WRITE, build)

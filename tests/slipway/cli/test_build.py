@@ -154,9 +154,16 @@ def test_a_dockerfile_outside_or_left_out_is_sent_as_text(
     assert (left_out["dockerfile_text"][:12], "dockerfile" in left_out) == ("FROM busybox", False)
 
 
-def test_a_folder_without_a_dockerfile_is_refused(server: Server, signed_in: Slipway, tmp_path: Path):
+def test_a_folder_without_a_dockerfile_is_proposed_one(server: Server, signed_in: Slipway, tmp_path: Path):
+    facts = {"file": "Dockerfile", "title": "Flask with pip", "proposal": "FROM python\nCMD flask\n"}
+    cause = {"code": "DOCKERFILE_MISSING", "message": "no such file", "facts": facts}
+    serve(server, [build("failed", cause=cause)], [])
     done = signed_in("build", str(tmp_path))
-    assert (done.code, "NO_DOCKERFILE" in done.err) == (3, True)
+    assert (done.code, done.out) == (1, "")
+    assert "this looks like Flask with pip" in done.err
+    assert "FROM python\nCMD flask\n" in done.err
+    done = signed_in("build", str(tmp_path), "--propose")
+    assert (done.code, done.out) == (0, "FROM python\nCMD flask\n")
 
 
 def test_a_repository_is_named(server: Server, signed_in: Slipway):

@@ -136,6 +136,27 @@ def test_secrets_are_asked_for_again(page: Client, project: Project, road: Recor
     assert command.options.secrets == {"key": "again"}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_missing_dockerfile_is_proposed_changed_and_built(
+    page: Client, project: Project, road: RecordingRoad
+) -> None:
+    facts = {"file": "Dockerfile", "title": "Flask with pip", "proposal": "FROM python"}
+    cause = {"code": "DOCKERFILE_MISSING", "message": "no such file", "facts": facts}
+    git = {
+        "source_kind": "git",
+        "source": {"url": "https://example.org/a.git"},
+        "options": {"tags": ["web:1"]},
+    }
+    make_build(project, job={"state": JobState.FAILED, "cause": cause}, **git)
+    text = page.get(address(project, "1/")).content.decode()
+    assert "Flask with pip" in text
+    answer = page.post(address(project, "1/retry"), {"dockerfile_text": "FROM python\r\nRUN true\r\n"})
+    assert answer.status_code == 302
+    (command,) = (each for each in road.take() if isinstance(each, BuildImage))
+    assert command.options.dockerfile_text == "FROM python\nRUN true\n"
+    assert command.source.url == "https://example.org/a.git"
+
+
 def test_what_it_made_can_be_run(page: Client, project: Project) -> None:
     image = make_image(project, "web:latest")
     make_build(project, job={"state": JobState.SUCCEEDED}, image_id=image.image_id)

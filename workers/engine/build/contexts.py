@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from workers.engine.build import suggesting
 from workers.engine.build.stacks import Stack
 from workers.engine.build.unpacking import ContextLimits, unpack
 from workers.engine.build.uppers import Dress, Upper
 from workers.engine.dockerfile.ignore import Ignore, InvalidPattern, Place, ignore_names
 from workers.engine.trees import remove_tree
-from workers.errors import BuildFailed, InvalidContext
+from workers.errors import BuildFailed, DockerfileMissing, InvalidContext
 
 MAX_DOCKERFILE = 8 << 20
 
@@ -70,14 +71,19 @@ def opened(directory: Path, dockerfile: str, text: str | None, revision: str = "
     filename = dockerfile or "Dockerfile"
     body = text if text is not None else read_text(stack, filename)
     if body is None:
-        raise BuildFailed(
-            f"failed to read dockerfile: {filename}: no such file in the build context",
-            file=filename,
-        )
+        raise _missing(stack, filename)
     rules = read_ignore(stack, filename)
     if rules is not None and rules.patterns:
         prune(directory, rules)
     return Context(directory, body, filename, revision)
+
+
+def _missing(stack: Stack, filename: str) -> DockerfileMissing:
+    message = f"failed to read dockerfile: {filename}: no such file in the build context"
+    proposal = suggesting.propose(stack)
+    if proposal is None:
+        return DockerfileMissing(message, file=filename)
+    return DockerfileMissing(message, file=filename, title=proposal.title, proposal=proposal.dockerfile)
 
 
 def read_text(stack: Stack, path: str, limit: int = MAX_DOCKERFILE) -> str | None:

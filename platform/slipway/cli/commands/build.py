@@ -186,6 +186,9 @@ def build(
             "--output", "-o", metavar="DEST", help="A directory, or type=tar,dest=FILE (- for stdout)."
         ),
     ] = None,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="Print a Dockerfile for a folder that has none, and end.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the image's id.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the build's number and end.")] = False,
     project: ProjectOption = None,
@@ -232,6 +235,9 @@ def build(
         return
     with building.view(progress, quiet=is_silent) as shown:
         done = building.watch_or_cancel(session.client, address, shown)
+    if propose and _proposal(done):
+        print(_proposal(done), end="")
+        return
     _finish(session, done, wanted, address, destination, quiet=is_silent)
 
 
@@ -248,8 +254,6 @@ def _ask(session: Session, wanted: Target, body: dict[str, Any], path: str, *, q
                 **{name: value for name, value in body.items() if name != "dockerfile"},
                 "dockerfile_text": wanted.dockerfile,
             }
-        if wanted.dockerfile is None:
-            raise _no_dockerfile(wanted.folder)
         return folders.build(session.client, builds, folder, body, quiet=quiet)
     if path == "-" and wanted.dockerfile is None:
         return _send_archive(session, builds, body)
@@ -257,13 +261,8 @@ def _ask(session: Session, wanted: Target, body: dict[str, Any], path: str, *, q
     return made
 
 
-def _no_dockerfile(folder: Path) -> CliError:
-    return CliError(
-        f"There is no Dockerfile in {folder}.",
-        code="NO_DOCKERFILE",
-        hint="-f names another file.",
-        exit_code=Exit.NOT_FOUND,
-    )
+def _proposal(build: Build) -> str:
+    return str(((build["cause"] or {}).get("facts") or {}).get("proposal") or "")
 
 
 def _send_archive(session: Session, builds: str, body: dict[str, Any]) -> Build:
@@ -308,6 +307,13 @@ def _finish(
     elif not quiet:
         for line in (*done["notes"], *done["warnings"]):
             output.remark(f"warning: {line}")
+        if proposal := _proposal(done):
+            title = done["cause"]["facts"].get("title")
+            output.remark(f"There is no Dockerfile, and this looks like {title}. A proposal:\n")
+            print(building.clean_lines(proposal), file=sys.stderr)
+            output.remark(
+                "`slipway build --propose PATH > PATH/Dockerfile` writes it, to look at and change."
+            )
     building.check(done, wanted.dockerfile)
     if destination is not None:
         from slipway.cli import outputs

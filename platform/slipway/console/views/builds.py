@@ -123,7 +123,11 @@ async def build_act(
             address = reverse("build", args=[team, slug, found.number])
             return await sync_to_async(done)(request, "The build is being cancelled.", address)
         made = await api.retry(
-            actor, found, no_cache=action == "retry-anew", secrets=_secrets(request, found)
+            actor,
+            found,
+            no_cache=action == "retry-anew",
+            secrets=_secrets(request, found),
+            dockerfile_text=request.POST.get("dockerfile_text", "").replace("\r\n", "\n") or None,
         )
     except (NotAllowed, NotFound):
         raise

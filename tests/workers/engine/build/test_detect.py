@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.environment import ROOT
+from workers.engine.build import suggesting
 from workers.engine.build.detect import WANTED, Project, Proposal, detect
 from workers.engine.build.planning import check
+from workers.engine.build.stacks import Stack
 from workers.engine.dockerfile.ignore import Ignore
 from workers.engine.dockerfile.reading import parse
 
@@ -137,3 +140,18 @@ def test_whatever_the_files_hold_a_proposal_parses(files: dict[str, str]) -> Non
     proposal = proposed(files)
     if proposal is not None:
         parse(proposal.dockerfile)
+
+
+def test_a_context_on_disk_is_looked_at_and_not_followed_out_of(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("flask==3.0\n")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "app.py").write_text("from flask import Flask\n")
+    (context / "requirements.txt").write_text("flask==3.0\n")
+    found = suggesting.propose(Stack([context]))
+    assert found is not None
+    assert found.kind == "python"
+    (context / "requirements.txt").unlink()
+    (context / "app.py").unlink()
+    (context / "package.json").symlink_to(tmp_path / "outside")
+    assert suggesting.propose(Stack([context])) is None
