@@ -121,6 +121,23 @@ def test_a_pull_is_cancelled_while_its_registry_is_silent(
     assert list(node.places.layer_ingest.iterdir()) == []
 
 
+def test_a_pull_survives_the_death_of_its_worker(node: NodeUnderTest, registry: DebianRegistry) -> None:
+    name, scope, silence = f"{registry.host}/team/shell:1", "6" * 32, threading.Event()
+    with door(registry.host) as front:
+        front.plan = lambda asked: (
+            Fault(hold=silence)
+            if asked.method == "GET" and "/blobs/" in asked.path and not silence.is_set()
+            else None
+        )
+        node.send(PullImage("killed", scope, name.replace(registry.host, front.host), access=LOCAL))
+        until(lambda: front.count("GET", "/blobs/") > 0, node.said)
+        node.kill_worker()
+        silence.set()
+        node.start_worker()
+        assert node.wait_for(ImageImported, job="killed").image_id == node.image_id
+        node.wait_for(JobSucceeded, job="killed")
+
+
 def test_a_saved_archive_comes_from_the_agent(node: NodeUnderTest) -> None:
     status, data = node.request("GET", f"/v1/images/{SCOPE}/{node.image_id}/archive?format=docker&name=web:1")
     assert status == 200
