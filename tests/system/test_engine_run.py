@@ -41,6 +41,13 @@ def test_the_exit_code_and_both_streams_come_back(rig: Rig) -> None:
     assert sorted(lines) == ["err", "out"]
 
 
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_its_output_can_be_opened_by_name(rig: Rig, user: str | None) -> None:
+    """As servers do whose log files are links to /dev/stdout."""
+    code, lines = rig.result("sh", "-c", "echo out > /dev/stdout && echo err >> /dev/stderr", user=user)
+    assert (code, sorted(lines)) == (0, ["err", "out"])
+
+
 def test_docker_defaults_hold_inside(rig: Rig) -> None:
     script = "echo $HOME $HOSTNAME $(cat /etc/hostname) $(pwd); grep test /etc/hosts; echo more >> /etc/hosts"
     code, lines = rig.result("sh", "-c", script)

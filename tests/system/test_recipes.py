@@ -132,7 +132,9 @@ def test_redis_asks_for_the_password_it_was_given(baked: Baked) -> None:
     server = rig.run(limits=LIMITS, env=(f"REDIS_PASSWORD={PASSWORD}",))
     at = address(rig)
     said(rig, server, "Ready to accept connections")
-    assert rig.result("redis-cli", "-h", at, "ping", limits=LIMITS)[1] == ["NOAUTH Authentication required."]
+    assert rig.result("redis-cli", "-h", at, "ping", limits=LIMITS)[1][:1] == [
+        "NOAUTH Authentication required."
+    ]
     env = (f"REDISCLI_AUTH={PASSWORD}",)
     assert rig.result("redis-cli", "-h", at, "ping", limits=LIMITS, env=env) == (0, ["PONG"])
 

@@ -58,7 +58,7 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     engine.networks.ensure(project)
     address = engine.networks.lease(project, container)
     crash.point("run.after_lease")
-    program = _make_bundle(engine, record, command, image, address)
+    program, user = _make_bundle(engine, record, command, image, address)
     places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
     created = conmon.create(
         engine.conmon,
@@ -70,6 +70,8 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
         adopt=engine.cgroups.adopt_shim,
     )
     crash.point("run.after_create")
+    # The shim made the pipes as the node's root, and /dev/stdout is opened as any other file.
+    process.give_output(created.init, project.uid_base + user.uid, project.uid_base + user.gid)
     record = replace(
         record,
         phase=Phase.RUNNING,
@@ -88,8 +90,10 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     return record
 
 
-def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: Image, address: str) -> str:
-    """The mounted rootfs, the files for /etc and ``config.json``. Returns the program to be run."""
+def _make_bundle(
+    engine: Engine, record: Record, command: RunContainer, image: Image, address: str
+) -> tuple[str, users.User]:
+    """The mounted rootfs, the files for /etc and ``config.json``. Returns the program and its user."""
     kernel, places, project = engine.kernel, engine.places, command.project
     container, base = command.container, project.uid_base
     userns = ensure_userns(kernel, places, base, project.uid_count)
@@ -112,7 +116,7 @@ def _make_bundle(engine: Engine, record: Record, command: RunContainer, image: I
     )
     config = spec.build(command.spec, image.config, project, placement)
     bundles.write_config(places, container, config)
-    return str(config["process"]["args"][0])
+    return str(config["process"]["args"][0]), placement.user
 
 
 def clean_up(engine: Engine, record: Record) -> None:
