@@ -59,18 +59,8 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     address = engine.networks.lease(project, container)
     crash.point("run.after_lease")
     program, user = _make_bundle(engine, record, command, image, address)
-    places.log_directory(container).mkdir(mode=0o700, exist_ok=True)
-    created = conmon.create(
-        engine.conmon,
-        engine.runtime,
-        places,
-        container,
-        terminal=command.spec.tty,
-        program=program,
-        adopt=engine.cgroups.adopt_shim,
-    )
+    created = _create(engine, command, program)
     crash.point("run.after_create")
-    # The shim made the pipes as the node's root, and /dev/stdout is opened as any other file.
     process.give_output(created.init, project.uid_base + user.uid, project.uid_base + user.gid)
     record = replace(
         record,
@@ -88,6 +78,19 @@ def launch(engine: Engine, record: Record, command: RunContainer) -> Record:
     engine.runtime.start(container)
     crash.point("run.after_start")
     return record
+
+
+def _create(engine: Engine, command: RunContainer, program: str) -> conmon.Created:
+    engine.places.log_directory(command.container).mkdir(mode=0o700, exist_ok=True)
+    return conmon.create(
+        engine.conmon,
+        engine.runtime,
+        engine.places,
+        command.container,
+        terminal=command.spec.tty,
+        program=program,
+        adopt=engine.cgroups.adopt_shim,
+    )
 
 
 def _make_bundle(

@@ -128,17 +128,10 @@ def make_world() -> World:
         "build": str(build.number),
         "number": str(build.number),
         "build_id": build.hex,
-        "job": job.hex,
-        "job_id": job.hex,
-        "token": token.hex,
-        "token_id": token.hex,
         "repository": "storefront",
         "tag": "v1",
         "manifest": manifest.digest,
-        "session": str(session.pk),
-        "session_id": str(session.pk),
-        "invitation": invitation.hex,
-        "invitation_id": invitation.hex,
+        **_ids(job=job.hex, token=token.hex, session=str(session.pk), invitation=invitation.hex),
         "quota_request": request.hex,
         "request_id": request.hex,
         **OF_ALL,
@@ -147,6 +140,11 @@ def make_world() -> World:
     people = {"owner": owner, "viewer": viewer, "stranger": stranger, "administrator": administrator}
     theirs = {"team": other.slug, "slug": "mine", "project": "mine"}
     return World(known, known | theirs, _users(people), _tokens(people, project))
+
+
+def _ids(**known: str) -> dict[str, str]:
+    """As REST and as the console call them."""
+    return {f"{name}{ending}": value for name, value in known.items() for ending in ("", "_id")}
 
 
 def _users(people: Mapping[str, Actor]) -> dict[str, User]:

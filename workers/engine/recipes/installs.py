@@ -53,6 +53,7 @@ _APT = (
     "-o",
     "Dpkg::Options::=--force-unsafe-io",
 )
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _RUBBISH = (
     "/var/lib/apt/lists/*_*", "/var/cache/apt/archives/*.deb", "/var/cache/apt/*.bin",
@@ -170,18 +171,9 @@ def _run(
     for path in (work, upper, work / "work", work / "root"):
         path.mkdir(mode=0o755)
         path.chmod(0o755)
-    environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/root",
-        "LC_ALL": "C.UTF-8",
-        "DEBIAN_FRONTEND": "noninteractive",
-        "SOURCE_DATE_EPOCH": str(epoch),
-        "PERL_HASH_SEED": "0",  # debconf writes its answers in the order of a hash
-        **{name: os.environ[name] for name in _PROXIES if name in os.environ},
-    }
     order = {
         "lowers": list(lowers), "upper": str(upper), "work": str(work / "work"), "root": str(work / "root"),
-        "environment": environment, "steps": steps,
+        "environment": _environment(epoch), "steps": steps,
     }  # fmt: skip
     process = subprocess.Popen(
         [*_UNSHARE, sys.executable, "-I", "-S", "-B", str(_PROGRAM)],
@@ -189,7 +181,7 @@ def _run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd="/",
-        env={"PATH": environment["PATH"]},
+        env={"PATH": _PATH},
     )
     try:
         with cast(IO[bytes], process.stdin) as order_pipe:
@@ -207,6 +199,18 @@ def _run(
             f"The packages could not be installed: {' '.join(complaints)[-600:] or f'status {status}'}"
         )
     return upper
+
+
+def _environment(epoch: int) -> dict[str, str]:
+    return {
+        "PATH": _PATH,
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "SOURCE_DATE_EPOCH": str(epoch),
+        "PERL_HASH_SEED": "0",  # debconf writes its answers in the order of a hash
+        **{name: os.environ[name] for name in _PROXIES if name in os.environ},
+    }
 
 
 def _relay(process: subprocess.Popen[bytes], say: Say, check: Check) -> list[str]:

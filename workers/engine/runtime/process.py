@@ -30,7 +30,10 @@ def boot_id() -> str:
 
 
 def give_output(process: Process, uid: int, gid: int) -> None:
-    """Let its user open again, by name, the pipes it has as stdout and stderr. Not for terminals."""
+    """Let its user open again, by name, the pipes it has as stdout and stderr. Not for terminals.
+
+    The shim makes them as the node's root; /dev/stdout is opened as any other file.
+    """
     for number in (1, 2):
         path = f"/proc/{process.pid}/fd/{number}"
         with contextlib.suppress(FileNotFoundError):  # it has ended already
