@@ -21,6 +21,7 @@ from slipway.nodes.models import Node
 from slipway.projects.models import Project
 from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, Repository, Tag
 from slipway.repositories.names import sort_key
+from slipway.templates.models import Template
 from workers.messages import BakeImage, ContainerSpec, encode
 
 _number = itertools.count(1)
@@ -154,6 +155,11 @@ def make_build(project: Project | None = None, **fields: Any) -> Build:
     job.save(update_fields=["command"])
     build.save()
     return build
+
+
+def make_template(slug: str = "echo", **fields: Any) -> Template:
+    values = {"name": slug.title(), "image": "busybox:latest", "command": ["echo", "hello"]} | fields
+    return Template.objects.create(slug=slug, **values)
 
 
 def make_job(project: Project | None = None, **fields: Any) -> Job:

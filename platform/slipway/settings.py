@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "slipway.catalog",
     "slipway.builds",
     "slipway.containers",
+    "slipway.templates",
     "slipway.console",
     "slipway.operations",
     "django.contrib.auth",

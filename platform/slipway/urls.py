@@ -26,6 +26,7 @@ from slipway.nodes import api as nodes
 from slipway.projects import api as projects
 from slipway.projects import quota_api as quotas
 from slipway.repositories import api as repositories
+from slipway.templates import api as templates
 
 handler400 = "slipway.errors.bad_request"
 handler403 = "slipway.errors.forbidden"
@@ -66,6 +67,9 @@ api = [
     path(f"{PROJECT}/jobs/<str:job>", jobs.JobDetail.as_view(), name="job"),
     path(f"{PROJECT}/jobs/<str:job>/cancel", jobs.Cancel.as_view(), name="job-cancel"),
     path(f"{PROJECT}/jobs/<str:job>/retry", jobs.Retry.as_view(), name="job-retry"),
+    path("templates", templates.Templates.as_view(), name="templates"),
+    path("templates/<str:template>", templates.TemplateDetail.as_view(), name="template"),
+    path(f"{PROJECT}/templates/<str:template>/run", templates.RunTemplate.as_view(), name="template-run"),
     path("recipes", recipes.Recipes.as_view(), name="recipes"),
     path("recipes/<str:recipe>/bake", recipes.Bake.as_view(), name="recipe-bake"),
     path(f"{PROJECT}/jobs/<str:job>/logs", job_logs.JobLogs.as_view(), name="job-logs"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from asgiref.sync import sync_to_async
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -11,6 +13,7 @@ from rest_framework.response import Response
 from slipway.containers import queries, services
 from slipway.containers.models import Container, State
 from slipway.containers.requests import ContainerRequest
+from slipway.containers.shown import shown_env
 from slipway.containers.waiting import Condition, wait
 from slipway.jobs.api import CauseOut
 from slipway.projects.queries import get_project_by_path
@@ -51,7 +54,7 @@ class ConfigOut(serializers.Serializer):
 
     entrypoint = serializers.ListField(child=serializers.CharField(), allow_null=True)
     command = serializers.ListField(child=serializers.CharField(), allow_null=True)
-    env = serializers.ListField(child=serializers.CharField())
+    env = serializers.SerializerMethodField(help_text="NAME=value; values of secrets are not shown.")
     working_dir = serializers.CharField(allow_null=True)
     user = serializers.CharField(allow_null=True)
     hostname = serializers.CharField()
@@ -61,6 +64,9 @@ class ConfigOut(serializers.Serializer):
     no_new_privileges = serializers.BooleanField()
     labels = serializers.DictField(child=serializers.CharField())
     limits = LimitsOut()
+
+    def get_env(self, spec: dict[str, Any]) -> list[str]:
+        return shown_env(spec["env"], spec.get("labels") or {})
 
 
 class ContainerDetailOut(ContainerOut):

@@ -24,11 +24,11 @@ VOLATILE = ("instance", "request_id")
 
 
 def holds_something(door: Door) -> bool:
-    """Whether there is something of a team or project behind the door: people and hosts belong to nobody.
+    """Whether there is something of a team or project behind the door: people, hosts and templates are nobody's.
 
     A context is named by its digest; nodes keep those of projects apart (tests/workers/test_contexts.py).
     """
-    nobodys = {"username", "action", "kind", "host", "context"}
+    nobodys = {"username", "action", "kind", "host", "context", "template"}
     return "team" in door.parameters and bool(door.parameters - PLACES - nobodys)
 
 

@@ -28,6 +28,7 @@ from tests.factories import (
     make_manifest,
     make_project,
     make_team,
+    make_template,
     make_user,
 )
 
@@ -40,11 +41,12 @@ NOBODY: dict[str, str] = {
     "container_id": digest("nobody's container").removeprefix("sha256:"),
     "image": digest("nobody's image"),
     "image_id": digest("nobody's image"),
-    "build": "7654321",
-    "number": "7654321",
+    "build": "5550123",
+    "number": "5550123",
     "build_id": uuid.uuid4().hex,
     "context": digest("nobody's context").removeprefix("sha256:"),
     "recipe": "none",
+    "template": "none",
     "job": uuid.uuid4().hex,
     "job_id": uuid.uuid4().hex,
     "token": uuid.uuid4().hex,
@@ -74,7 +76,13 @@ ELSEWHERE = "192.0.2.7"
 """The callers' address: not this machine, which may do more."""
 
 
-OF_ALL = {"username": "marc", "node": "local", "host": "registry.invalid", "recipe": "redis"}
+OF_ALL = {
+    "username": "marc",
+    "node": "local",
+    "host": "registry.invalid",
+    "recipe": "redis",
+    "template": "echo",
+}
 """Arguments that are nobody's in particular."""
 
 
@@ -111,6 +119,7 @@ def make_world() -> World:
     token, session = services.issue_token(owner, "laptop")[0], _session(owner.user)
     invitation, _ = invitations.invite(owner, team, Role.DEVELOPER)
     job = make_job(project)
+    make_template("echo")
     credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
     build = make_build(project, number=5550124, job={"state": "running"})
     manifest = make_manifest(project, "storefront", "v1")

@@ -16,10 +16,7 @@ server {
     index index.html;
 }
 """
-_NGINX_LOGS = """\
-access_log /dev/stdout;
-error_log /dev/stderr notice;
-"""
+_NGINX_LOGS = "access_log /dev/stdout;\n"
 
 
 def _entrypoint(name: str) -> dict[str, object]:
@@ -129,6 +126,7 @@ PROGRAMS: dict[str, Install] = {
             {"remove": ["/etc/nginx/sites-enabled/default", "/var/log/nginx/*", "/var/www/html"]},
             {"write": "/etc/nginx/conf.d/default.conf", "text": _NGINX_SITE, "mode": 0o644},
             {"run": ["sed", "-i", "-E", "/^[[:space:]]*(access|error)_log /d", "/etc/nginx/nginx.conf"]},
+            {"run": ["sed", "-i", "1i error_log /dev/stderr notice;", "/etc/nginx/nginx.conf"]},
             {"write": "/etc/nginx/conf.d/logs.conf", "text": _NGINX_LOGS, "mode": 0o644},
             {"run": ["nginx", "-t"]},
             {"link": "/var/log/nginx/access.log", "to": "/dev/stdout"},

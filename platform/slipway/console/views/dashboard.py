@@ -64,6 +64,7 @@ def _pages(actor: Actor) -> list[dict[str, str]]:
     pages = [
         _item("Dashboard", "page", "layout-dashboard", reverse("home")),
         _item("Projects", "page", "folder", reverse("projects")),
+        _item("Catalog", "page", "package", reverse("catalog")),
         _item("Teams", "page", "users", reverse("teams")),
         _item("Jobs", "page", "list-check", reverse("jobs")),
         _item("Your account", "page", "user", reverse("profile")),
@@ -74,6 +75,7 @@ def _pages(actor: Actor) -> list[dict[str, str]]:
         _item("New team", "create", "plus", reverse("team-new")),
     ]
     if actor.is_administrator:
+        pages.append(_item("Recipes", "page", "package", reverse("recipes")))
         pages.append(_item("Nodes", "page", "server", reverse("nodes")))
     return pages
 
