@@ -23,7 +23,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "name": "PostgreSQL",
         "category": "Databases",
         "icon": "database",
-        "description": "A database, made at the first start with the user and the password below.",
+        "description": "A database with a user and a password of its own.",
         "image": "postgres:latest",
         "fields": [
             {

@@ -31,6 +31,10 @@ PAGES = [
     "/containers/{running}/",
     "/containers/{failed}/",
     "/jobs/",
+    "/catalog/?tab=templates",
+    "/catalog/templates/postgres/",
+    "/catalog/templates/postgres/edit",
+    "/recipes/",
     "/tokens/",
     "/nodes/",
 ]

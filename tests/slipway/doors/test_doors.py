@@ -24,7 +24,7 @@ VOLATILE = ("instance", "request_id")
 
 
 def holds_something(door: Door) -> bool:
-    """Whether there is something of a team or project behind the door: people, hosts and templates are nobody's.
+    """Whether something of a team or project is behind the door: people, hosts, templates are nobody's.
 
     A context is named by its digest; nodes keep those of projects apart (tests/workers/test_contexts.py).
     """
