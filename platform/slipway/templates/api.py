@@ -124,8 +124,10 @@ class LaunchedOut(serializers.Serializer):
 
 
 class TemplatesQuery(PageQuery):
-    q = serializers.CharField(required=False, default="", max_length=200, help_text="Words to look for.")
-    category = serializers.CharField(required=False, default="", max_length=40)
+    q = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=200, help_text="Words to look for."
+    )
+    category = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
 
 
 class Templates(ApiView):
