@@ -36,7 +36,7 @@ class TemplateFieldIn(StrictSerializer):
     label = serializers.CharField(max_length=100)  # type: ignore[assignment]  # Field has one, too
     kind = serializers.ChoiceField(choices=KINDS, required=False, default=TEXT)
     help = _text(300)
-    default = _text(4096)  # type: ignore[assignment]  # as above
+    default = _text(4096)
     required = serializers.BooleanField(required=False, default=False)  # type: ignore[assignment]  # as above
     choices = serializers.ListField(
         child=serializers.CharField(max_length=200), required=False, default=list, max_length=100
@@ -76,7 +76,7 @@ class TemplateFieldOut(serializers.Serializer):
     label = serializers.CharField()  # type: ignore[assignment]  # Field has one, too
     kind = serializers.ChoiceField(choices=KINDS)
     help = serializers.CharField()
-    default = serializers.CharField()  # type: ignore[assignment]  # as above
+    default = serializers.CharField()
     required = serializers.BooleanField()  # type: ignore[assignment]  # as above
     choices = serializers.ListField(child=serializers.CharField())
     length = serializers.IntegerField()
@@ -199,7 +199,15 @@ class RunTemplate(ApiView):
 
 
 def draft_of(body: dict[str, Any]) -> services.Draft:
-    words = {name: None if body[name] is None else tuple(body[name]) for name in ("entrypoint", "command")}
-    lists = {"fields": tuple(body["form"]), "ports": tuple(body["ports"]), "volumes": tuple(body["volumes"])}
+    def words(name: str) -> tuple[str, ...] | None:
+        return None if body[name] is None else tuple(body[name])
+
     plain = ("slug", "name", "image", "description", "category", "icon", "memory_bytes")
-    return services.Draft(**{name: body[name] for name in plain}, **words, **lists)
+    return services.Draft(
+        **{name: body[name] for name in plain},
+        entrypoint=words("entrypoint"),
+        command=words("command"),
+        fields=tuple(body["form"]),
+        ports=tuple(body["ports"]),
+        volumes=tuple(body["volumes"]),
+    )

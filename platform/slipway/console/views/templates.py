@@ -118,9 +118,10 @@ def _edit(request: HttpRequest, actor: Actor, found: Template | None) -> HttpRes
     if not may_edit(actor):
         raise Http404("Templates are kept by administrators.")
     initial = initial_of(found) if found else {"icon": "package"}
-    form = TemplateForm(request.POST or None, initial=initial)
+    given = request.POST if request.method == "POST" else None
+    form = TemplateForm(given, initial=initial)
     fields = FieldForms(
-        request.POST or None,
+        given,
         prefix="field",
         initial=initial_fields(fields_of(found)) if found else [],
     )
@@ -146,7 +147,9 @@ def _edit(request: HttpRequest, actor: Actor, found: Template | None) -> HttpRes
         "nav": "catalog",
         "calls": curls(request, call),
     }
-    return render(request, "console/template_edit.html", context, status=422 if form.errors else 200)
+    return render(
+        request, "console/template_edit.html", context, status=422 if form.errors or fields.is_bound else 200
+    )
 
 
 @require_POST
