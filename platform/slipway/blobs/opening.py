@@ -7,7 +7,7 @@ from functools import lru_cache
 from django.conf import settings
 
 from slipway.blobs.directory import DirectoryStore
-from slipway.blobs.places import DirectoryPlace
+from slipway.blobs.places import BucketPlace, DirectoryPlace
 from slipway.blobs.store import BlobStore
 
 
@@ -16,5 +16,9 @@ def blob_store() -> BlobStore:
 
 
 @lru_cache(maxsize=4)
-def _open(place: DirectoryPlace) -> BlobStore:
-    return DirectoryStore(place.path)
+def _open(place: DirectoryPlace | BucketPlace) -> BlobStore:
+    if isinstance(place, DirectoryPlace):
+        return DirectoryStore(place.path)
+    from slipway.blobs.s3 import connect  # the client library is large, and few installations need it
+
+    return connect(place)

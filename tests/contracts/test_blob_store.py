@@ -1,0 +1,147 @@
+"""What every blob store does, by the Protocol ``slipway.blobs.store.BlobStore``."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from slipway.blobs.directory import DirectoryStore
+from slipway.blobs.places import BucketPlace, DirectoryPlace, parse_place
+from slipway.blobs.s3 import PIECE, connect
+from slipway.blobs.store import BlobStore
+from workers.errors import NoSuchBlob
+from workers.oci.digest import Digest
+
+BIG = random.Random(4).randbytes(2 * PIECE + 12_345)
+UPLOAD = "0123456789abcdef" * 2
+
+
+@pytest.fixture(scope="module")
+def bucket_server() -> Iterator[str]:
+    """moto's server on loopback; nothing leaves the machine."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from moto.server import ThreadedMotoServer
+
+        server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    if request.param == "directory":
+        return DirectoryStore(tmp_path / "blobs")
+    endpoint = request.getfixturevalue("bucket_server")
+    name = f"b{random.randrange(10**9)}"
+    made = connect(BucketPlace(name, "some/prefix/", endpoint, "us-east-1", "key", "secret"))
+    made.client.create_bucket(Bucket=name)
+    return made
+
+
+def write(store: BlobStore, data: bytes, offset: int = 0, upload: str = UPLOAD) -> None:
+    with store.append(upload, offset) as appender:
+        for start in range(0, len(data), 1_000_000):
+            appender.write(data[start : start + 1_000_000])
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, PIECE, PIECE + 1, len(BIG)])
+def test_what_was_written_is_kept_and_read(store: BlobStore, size: int) -> None:
+    data = BIG[:size]
+    if data:
+        write(store, data)
+    assert store.received(UPLOAD) == size
+    key = store.keep(UPLOAD, Digest.of(data))
+    reader = store.open(key)
+    assert reader.size == size
+    assert reader.read(0, size + 10) == data
+    assert reader.read(size // 2, 100) == data[size // 2 :][:100]
+    assert reader.read(size, 10) == b""
+    reader.close()
+    assert store.received(UPLOAD) == 0
+    assert list(store.uploads()) == []
+
+
+@pytest.mark.parametrize("cut", [1, 1000, PIECE - 1, PIECE, PIECE + 77])
+def test_an_upload_goes_on_where_it_ended(store: BlobStore, cut: int) -> None:
+    write(store, BIG[:cut])
+    assert store.received(UPLOAD) == cut
+    assert b"".join(store.pieces(UPLOAD, cut)) == BIG[:cut]
+    write(store, BIG[cut:], cut)
+    assert b"".join(store.pieces(UPLOAD, len(BIG))) == BIG
+    assert store.open(store.keep(UPLOAD, Digest.of(BIG))).read(0, len(BIG)) == BIG
+
+
+@pytest.mark.parametrize("back", [0, 500, PIECE, PIECE + 10])
+def test_going_on_from_before_the_end_drops_what_lies_beyond(store: BlobStore, back: int) -> None:
+    write(store, BIG)
+    write(store, b"other", back)
+    assert store.received(UPLOAD) == back + 5
+    assert b"".join(store.pieces(UPLOAD, back + 5)) == BIG[:back] + b"other"
+
+
+def test_many_small_appends_are_one_upload(store: BlobStore) -> None:
+    for n in range(20):
+        write(store, BIG[n * 100 : (n + 1) * 100], n * 100)
+    assert store.open(store.keep(UPLOAD, Digest.of(BIG[:2000]))).read(0, 3000) == BIG[:2000]
+
+
+def test_the_same_bytes_twice_are_two_blobs_each_with_its_own_end(store: BlobStore) -> None:
+    keys = []
+    for upload in ("a" * 32, "b" * 32):
+        write(store, b"same", upload=upload)
+        keys.append(store.keep(upload, Digest.of(b"same")))
+    assert len(set(keys)) == 2
+    assert {stored.name for stored in store.blobs()} == set(keys)
+    store.delete(keys[0])
+    store.delete(keys[0])
+    assert (store.exists(keys[0]), store.exists(keys[1])) == (False, True)
+    with pytest.raises(NoSuchBlob):
+        store.open(keys[0])
+    assert store.open(keys[1]).read(0, 10) == b"same"
+
+
+def test_a_discarded_upload_is_gone(store: BlobStore) -> None:
+    write(store, BIG[:2000])
+    assert [stored.name for stored in store.uploads()] == [UPLOAD]
+    store.discard(UPLOAD)
+    store.discard(UPLOAD)
+    assert (store.received(UPLOAD), list(store.uploads())) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "key", ["", "../../etc/passwd", "sha256/ab/abc", "sha256/ab/" + "a" * 64 + ".x/../y"]
+)
+def test_what_is_no_key_names_nothing(store: BlobStore, key: str) -> None:
+    for act in (store.open, store.exists, store.delete):
+        with pytest.raises(NoSuchBlob):
+            act(key)
+
+
+def test_an_upload_has_a_name_of_one_form(store: BlobStore) -> None:
+    for upload in ("", "../x", "x" * 33):
+        with pytest.raises(ValueError, match="is no upload"):
+            store.received(upload)
+
+
+def test_places_are_parsed(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("access\nsecret\n")
+    assert parse_place("X", "dir:/var/blobs") == DirectoryPlace(Path("/var/blobs"))
+    found = parse_place("X", f"s3://my-bucket/some/where?endpoint=http://127.0.0.1:9000&keys={keys}")
+    assert found == BucketPlace(
+        "my-bucket", "some/where/", "http://127.0.0.1:9000", "us-east-1", "access", "secret"
+    )
+    assert "'secret'" not in repr(found)
+    for wrong in ("", "dir:relative", "s3://", "s3://Bad_Bucket", "s3://bucket?nonsense=1", "ftp://x"):
+        with pytest.raises(ImproperlyConfigured, match="X"):
+            parse_place("X", wrong)
