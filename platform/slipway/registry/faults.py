@@ -105,11 +105,15 @@ def challenge(call: Call, error: SlipwayError | None = None) -> str:
 
 
 def wanted_scope(call: Call) -> str:
+    """Pushing is asked for even where pulling would do: some clients never ask for a second token.
+
+    Whoever may not push is given a token without it.
+    """
     if call.route == "catalog":
         return "registry:catalog:*"
     if not call.name:
         return ""
-    actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(call.method, "pull,push")
+    actions = "pull,push,delete" if call.method == "DELETE" else "pull,push"
     scope = f"repository:{_plain(call.name)}:{actions}"
     if source := call.parameter("from"):
         scope += f" repository:{_plain(source)}:pull"

@@ -349,3 +349,12 @@ def test_repositories_have_names_within_a_project(
 
 def test_an_unknown_host_is_not_served(anonymous: RegistryClient) -> None:
     assert anonymous.call("GET", "/v2/", host="evil.example").status == 405
+
+
+def test_a_client_that_keeps_its_first_token_can_push_with_it(
+    client: RegistryClient, anonymous: RegistryClient, path: str
+) -> None:
+    """As oras for Python does: it takes the scope of the first challenge it is given."""
+    challenge = anonymous.call("HEAD", f"/v2/{path}/blobs/{digest_of(DATA)}").headers["www-authenticate"]
+    scope = challenge.partition('scope="')[2].partition('"')[0]
+    client.sign_in(scope).push_image(path, "v1", DATA)
