@@ -22,6 +22,7 @@ from slipway.containers import api as containers
 from slipway.containers import log_api
 from slipway.jobs import api as jobs
 from slipway.jobs import log_api as job_logs
+from slipway.jobs import weight_api as weights
 from slipway.nodes import api as nodes
 from slipway.projects import api as projects
 from slipway.projects import quota_api as quotas
@@ -88,6 +89,7 @@ api = [
     path(f"{PROJECT}/usage", quotas.Usage.as_view(), name="usage"),
     path(f"{PROJECT}/limits", quotas.ProjectLimits.as_view(), name="project-limits"),
     path(f"{PROJECT}/quota-requests", quotas.ProjectRequests.as_view(), name="project-quota-requests"),
+    path("teams/<str:team>/weight", weights.TeamWeight.as_view(), name="team-weight"),
     path("teams/<str:team>/limits", quotas.TeamLimits.as_view(), name="team-limits"),
     path("quota-requests", quotas.Requests.as_view(), name="quota-requests"),
     path("quota-requests/<str:quota_request>", quotas.RequestDetail.as_view(), name="quota-request"),

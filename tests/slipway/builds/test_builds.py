@@ -21,8 +21,9 @@ from slipway.builds.queries import get_build, list_builds, place
 from slipway.builds.requests import BuildRequest, Docker
 from slipway.catalog.credentials import set_credential
 from slipway.jobs.errors import JobActive
-from slipway.jobs.models import Job, JobState, Weight
+from slipway.jobs.models import Job, JobState
 from slipway.jobs.scheduling import schedule
+from slipway.jobs.weights import set_weight
 from slipway.nodes.models import Node
 from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
@@ -252,7 +253,9 @@ def test_an_administrators_weight_counts(road: RecordingRoad) -> None:
     for actor, project in (heavy, light):
         for _ in range(6):
             services.create_build(actor, project, text())
-    Weight.objects.create(team=heavy[1].team, weight=3)
+    with pytest.raises(NotAllowed):
+        set_weight(heavy[0], heavy[1].team, 3)
+    set_weight(Actor(user=make_user(is_staff=True)), heavy[1].team, 3)
     order = []
     for _ in range(8):
         (command,) = sent(road)
