@@ -309,7 +309,7 @@ def _finish(
             output.remark(f"warning: {line}")
         if proposal := _proposal(done):
             title = done["cause"]["facts"].get("title")
-            output.remark(f"There is no Dockerfile, and this looks like {title}. A proposal:\n")
+            output.remark(f"There is no Dockerfile, and this looks like {title}. A proposal:")
             print(building.clean_lines(proposal), file=sys.stderr)
             output.remark(
                 "`slipway build --propose PATH > PATH/Dockerfile` writes it, to look at and change."
