@@ -53,6 +53,12 @@ class FakeAgent:
         """Image id to the pieces of its archive."""
         self.saved: list[tuple[str, str, str, list[str]]] = []
         self.cut_archive = False
+        self.checks: list[dict[str, str]] = [
+            {"name": "kernel", "status": "ok", "why": "6.12.48, overlay with idmapped mounts", "fix": ""},
+            {"name": "cgroups", "status": "degraded", "why": "hybrid layout", "fix": "boot with cgroup v2"},
+            {"name": "crun", "status": "missing", "why": "no such program", "fix": "apt-get install crun"},
+        ]
+        """What the doctor says."""
         self.refuse: tuple[int, str] | None = None
         """Status and code of the answer to everything."""
         self.cut_after: int | None = None
@@ -70,6 +76,7 @@ class FakeAgent:
                 web.get("/v1/containers/{id}/logs", self._logs),
                 web.get("/v1/jobs/{id}/logs", self._logs),
                 web.post("/v1/containers/{id}/kill", self._kill),
+                web.get("/v1/doctor", self._doctor),
                 web.put("/v1/uploads", self._upload),
                 web.delete("/v1/uploads/{digest}", self._drop),
                 web.get("/v1/images/{scope}/{image}/archive", self._archive),
@@ -100,6 +107,9 @@ class FakeAgent:
         except SlipwayError as error:
             body = {"code": error.code, "message": error.message, "facts": error.facts}
             return web.json_response(body, status=400)
+
+    async def _doctor(self, request: web.Request) -> web.Response:
+        return web.json_response(self.checks)
 
     async def _kill(self, request: web.Request) -> web.Response:
         self.kills.append((request.match_info["id"], (await request.json())["signal"]))

@@ -139,6 +139,7 @@ api = [
     path("teams/<str:team>/audit/export", audit.TeamExport.as_view(), name="team-audit-export"),
     path("nodes", nodes.Nodes.as_view(), name="nodes"),
     path("nodes/<str:node>", nodes.NodeDetail.as_view(), name="node"),
+    path("nodes/<str:node>/checks", nodes.NodeChecks.as_view(), name="node-checks"),
     path("schema", ApiSchema.as_view(), name="schema"),
     path("docs", ApiDocs.as_view(), name="docs"),
 ]

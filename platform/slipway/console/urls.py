@@ -119,4 +119,5 @@ urlpatterns = [
     path("audit/", audit.audit, name="audit"),
     path("audit/export.<str:kind>", audit.audit_export, name="audit-export"),
     path("nodes/", nodes.nodes, name="nodes"),
+    path("nodes/<str:node>/checks/", nodes.node_checks, name="node-checks"),
 ]

@@ -7,10 +7,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from slipway.nodes import queries
+from slipway.nodes import agent, queries
 from slipway.nodes.models import Node
 from slipway.schema import page_of
-from slipway.views import ApiView, PageQuery
+from slipway.threads import look
+from slipway.views import ApiView, AsyncApiView, PageQuery
 
 
 class NodeOut(serializers.Serializer):
@@ -40,3 +41,21 @@ class NodeDetail(ApiView):
     @extend_schema(operation_id="get_node", responses=NodeOut, summary="One node")
     def get(self, request: Request, node: str) -> Response:
         return Response(NodeOut(queries.get_node(self.actor, node)).data)
+
+
+class CheckOut(serializers.Serializer):
+    name = serializers.CharField()
+    status = serializers.ChoiceField(choices=["ok", "degraded", "missing"])
+    why = serializers.CharField(help_text="What was seen.")
+    fix = serializers.CharField(help_text="What to do about it; empty when ok.")
+
+
+class NodeChecks(AsyncApiView):
+    @extend_schema(
+        operation_id="check_node",
+        responses=CheckOut(many=True),
+        summary="What a node offers, looked at now: kernel, runtimes, network, disk",
+    )
+    async def get(self, request: Request, node: str) -> Response:
+        found = await look(queries.get_node, self.actor, node)
+        return Response(CheckOut(await agent.doctor(found), many=True).data)

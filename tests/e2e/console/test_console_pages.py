@@ -37,6 +37,11 @@ PAGES = [
     "/recipes/",
     "/tokens/",
     "/nodes/",
+    "/usage/",
+    "/audit/",
+    "/teams/acme/",
+    "{project}settings",
+    "{project}quota",
 ]
 
 

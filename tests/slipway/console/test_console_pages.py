@@ -9,6 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from slipway import threads
+from slipway.nodes import agent
+from slipway.nodes.errors import NodeUnreachable
+from slipway.nodes.models import Node
 from tests import factories
 from tests.slipway.console.conftest import World, browser_of
 
@@ -86,6 +90,45 @@ def test_nodes_are_for_administrators(world: World) -> None:
     page = browser_of(world.administrator).get("/nodes/")
     assert page.status_code == 200
     assert b"local" in page.content
+
+
+@pytest.fixture
+def one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asynchronous pages look through the test's own connection, which must stay open."""
+    monkeypatch.setattr(threads, "close_old_connections", lambda: None)
+
+
+@pytest.mark.usefixtures("one_transaction")
+def test_a_node_is_looked_at_line_by_line_the_worst_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def doctor(node: Node) -> list[dict[str, str]]:
+        return [
+            {"name": "kernel", "status": "ok", "why": f"of {node.name}", "fix": ""},
+            {"name": "crun", "status": "missing", "why": "no <program>", "fix": "apt-get install crun"},
+        ]
+
+    monkeypatch.setattr(agent, "doctor", doctor)
+    assert browser_of(world.member).get("/nodes/local/checks/").status_code == 404
+    assert browser_of(world.administrator).get("/nodes/nowhere/checks/").status_code == 404
+    page = browser_of(world.administrator).get("/nodes/local/checks/")
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert text.index("apt-get install crun") < text.index("of local")
+    assert "no &lt;program&gt;" in text
+    assert "something is missing" in text
+
+
+@pytest.mark.usefixtures("one_transaction")
+def test_a_node_that_does_not_answer_is_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def doctor(node: Node) -> None:
+        raise NodeUnreachable("The agent of node 'local' does not answer; is it running?", node=node.name)
+
+    monkeypatch.setattr(agent, "doctor", doctor)
+    page = browser_of(world.administrator).get("/nodes/local/checks/")
+    assert page.status_code == 200
+    assert b"does not answer" in page.content
+    assert b"make doctor" in page.content
 
 
 def test_the_front_page_is_for_everybody(world: World) -> None:

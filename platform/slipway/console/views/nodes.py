@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from slipway.accounts.actors import Actor
-from slipway.console.members import member_page
+from slipway.console.calls import Call, curls
+from slipway.console.members import member_page, waiting_page
 from slipway.console.views.answers import live_page
 from slipway.containers.models import ALIVE
+from slipway.nodes import agent
 from slipway.nodes.models import Node
-from slipway.nodes.queries import list_nodes
+from slipway.nodes.queries import get_node, list_nodes
+from slipway.threads import look
+from workers.checks import Check, worst
+from workers.errors import SlipwayError
 
 
 def _facts(node: Node) -> list[tuple[str, str]]:
@@ -45,5 +51,29 @@ def nodes(request: HttpRequest, actor: Actor) -> HttpResponse:
     context = {
         "nodes": [(node, node.is_live(now), _facts(node)) for node in found],
         "nav": "nodes",
+        "calls": curls(
+            request,
+            Call("The nodes", "GET", "/nodes"),
+            *(Call(f"What {node.name} offers", "GET", f"/nodes/{node.name}/checks") for node in found),
+        ),
     }
     return live_page(request, "console/nodes.html", "console/_nodes.html", context)
+
+
+@require_safe
+@waiting_page
+async def node_checks(request: HttpRequest, actor: Actor, node: str) -> HttpResponse:
+    """The doctor's lines of one node, looked at now; a part of the page above."""
+    found = await look(get_node, actor, node)
+    context: dict[str, object] = {"node": found, "now": timezone.now()}
+    try:
+        lines = [Check(**line) for line in await agent.doctor(found)]
+        context |= {"lines": _worst_first(lines), "verdict": worst(lines)}
+    except SlipwayError as error:
+        context["trouble"] = error.message
+    return await look(render, request, "console/_node_checks.html", context)
+
+
+def _worst_first(lines: list[Check]) -> list[Check]:
+    order = {"missing": 0, "degraded": 1, "ok": 2}
+    return sorted(lines, key=lambda line: order[line.status])
