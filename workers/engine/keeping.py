@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from workers.content import sync_directory
 from workers.engine import layers
+from workers.engine.images import UPSTREAM
 from workers.engine.places import Places
 from workers.engine.trees import remove_tree
 from workers.errors import NodeError
@@ -33,28 +34,40 @@ def save(places: Places, target: BinaryIO, *, with_layers: bool) -> None:
     with layers.lease(places), tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(path for path in places.keys.iterdir() if not path.name.startswith(".")):
             _add(archive, path, places)
-        grants = sorted(places.images.glob("*/*.json"))
+        grants = sorted(path for path in places.images.glob("*/*.json") if _is_a_projects(path.parent.name))
         for path in grants:
             _add(archive, path, places)
         for diff_id in sorted(_layers_of(grants)) if with_layers else ():
-            _add_layer(archive, places, diff_id)
+            # Its notes first, as on the node: a layer that is there can be pushed and saved.
+            for directory in (places.layer_notes(diff_id), places.layer(diff_id)):
+                _add_tree(archive, places, directory)
+
+
+def _is_a_projects(scope: str) -> bool:
+    """Caches (`upstream`, `builds-…`) fill again by themselves."""
+    return scope.isalnum() and scope != UPSTREAM
 
 
 def unpack(places: Places) -> int:
-    """Make directories of the layers' tars, each gone once its layer is there; how many there were."""
-    count = 0
-    for path in sorted(places.layers.glob("*/*.tar")):
-        aside = places.layer_ingest / path.stem
-        places.layer_ingest.mkdir(mode=0o700, exist_ok=True)
-        aside.mkdir(mode=0o755)
-        _tar("--extract", "--same-owner", "--preserve-permissions", "--file", str(path), at=aside)
-        os.sync()
-        aside.rename(path.with_suffix(""))
-        sync_directory(path.parent)
-        path.unlink()
-        count += 1
+    """Make directories of the layers' tars, each gone once its layer is there; how many layers there were."""
+    for path in sorted(places.all_layer_notes.glob("*/*.tar")):
+        _unpack(places, path)
+    layers_there = sorted(places.layers.glob("sha*/*.tar"))
+    for path in layers_there:
+        _unpack(places, path)
     remove_tree(places.layer_ingest)
-    return count
+    return len(layers_there)
+
+
+def _unpack(places: Places, path: Path) -> None:
+    aside = places.layer_ingest / path.stem
+    places.layer_ingest.mkdir(mode=0o700, exist_ok=True)
+    aside.mkdir(mode=0o755)
+    _tar("--extract", "--same-owner", "--preserve-permissions", "--file", str(path), at=aside)
+    os.sync()
+    aside.rename(path.with_suffix(""))
+    sync_directory(path.parent)
+    path.unlink()
 
 
 def missing_layers(places: Places) -> list[str]:
@@ -81,10 +94,9 @@ def _add(archive: tarfile.TarFile, path: Path, places: Places) -> None:
         _put(archive, str(path.relative_to(places.node)), file)
 
 
-def _add_layer(archive: tarfile.TarFile, places: Places, diff_id: str) -> None:
-    directory = places.layer(diff_id)
+def _add_tree(archive: tarfile.TarFile, places: Places, directory: Path) -> None:
     if not directory.is_dir():
-        return  # an image restored without its layers
+        return  # an image restored without its layers, or a layer from before there were notes
     with tempfile.TemporaryFile(dir=places.layer_ingest) as file:
         _tar("--create", "--file", "-", ".", at=directory, output=file)
         _put(archive, f"{directory.relative_to(places.node)}.tar", file)

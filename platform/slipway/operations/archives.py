@@ -30,7 +30,8 @@ _CHUNK = 1 << 20
 _HEX = r"[0-9a-f]{64}"
 _MEMBER = re.compile(
     r"platform/(db\.sqlite3|database\.dump|format|keys/[A-Za-z0-9][A-Za-z0-9.-]{0,63})"
-    rf"|node/(keys/[a-z][a-z.-]{{0,31}}|images/[0-9A-Za-z]{{1,64}}/{_HEX}\.json|layers/sha256/{_HEX}\.tar)"
+    rf"|node/(keys/[a-z][a-z.-]{{0,31}}|images/[0-9A-Za-z]{{1,64}}/{_HEX}\.json"
+    rf"|layers/(notes/)?sha256/{_HEX}\.tar)"
 )
 
 

@@ -50,6 +50,17 @@ def test_keys_and_grants_are_saved_and_nothing_half_written(places: Places) -> N
     assert sorted(saved(places, with_layers=False)) == [f"images/{SCOPE}/{IMAGE}.json", "keys/node"]
 
 
+def test_caches_are_not_saved(places: Places) -> None:
+    for scope in ("upstream", f"builds-{SCOPE}"):
+        places.grants(scope).mkdir()
+        places.grant(scope, f"sha256:{IMAGE}").write_text(json.dumps({"layers": []}))
+    assert sorted(saved(places, with_layers=True)) == [
+        f"images/{SCOPE}/{IMAGE}.json",
+        "keys/node",
+        f"layers/sha256/{HERE}.tar",
+    ]
+
+
 def test_layers_come_along_when_they_are_asked_for_and_there(places: Places) -> None:
     assert f"layers/sha256/{HERE}.tar" in saved(places, with_layers=True)
     assert f"layers/sha256/{GONE}.tar" not in saved(places, with_layers=True)
@@ -64,12 +75,16 @@ def test_a_layer_comes_back_as_it_was(places: Places, tmp_path: Path) -> None:
     (layer / "file").chmod(0o4755)
     os.setxattr(layer, "trusted.overlay.opaque", b"y")
     os.setxattr(layer / "file", "user.note", b"kept")
+    notes = places.layer_notes(f"sha256:{HERE}")
+    notes.mkdir(mode=0o700)
+    (notes / "split").write_bytes(b"how the archive was made")
     other = Places(tmp_path / "other", tmp_path / "run")
     for name, body in saved(places, with_layers=True).items():
         (other.node / name).parent.mkdir(parents=True, exist_ok=True)
         (other.node / name).write_bytes(body)
     assert keeping.unpack(other) == 1
     back = other.layer(f"sha256:{HERE}")
+    assert (other.layer_notes(f"sha256:{HERE}") / "split").read_bytes() == b"how the archive was made"
     assert os.getxattr(back, "trusted.overlay.opaque") == b"y"
     assert os.getxattr(back / "file", "user.note") == b"kept"
     status = (back / "file").stat()
