@@ -20,13 +20,15 @@ from workers.content import write_durably
 from workers.engine import images
 from workers.engine.build import builder as engine_builder
 from workers.engine.build import mounts, room
+from workers.engine.build.bases import scope_of
 from workers.engine.build.builder import Builder, Built, Doors
 from workers.engine.build.redaction import patterns, redact
 from workers.engine.host import Emit
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
-from workers.engine.transfer import pulls
+from workers.engine.transfer import pulls, pushes
 from workers.engine.transfer.pulls import Wanted
+from workers.engine.transfer.pushes import Target
 from workers.errors import NoSuchBlob, SlipwayError
 from workers.messages import (
     BuildFinished,
@@ -98,6 +100,7 @@ class Builds:
         doors = Doors(
             open_upload=self._open_upload,
             pull=self._pull(command, cancelled),
+            push=self._push(command, cancelled),
             keep_output=self._keep_output,
             tell=tell,
             log=log,
@@ -125,7 +128,7 @@ class Builds:
 
     def _give_up_bases(self, project: str) -> None:
         """What was pulled for builds long ago; images made of it keep its layers."""
-        store, scope = self._node.engine.images, bases_scope(project)
+        store, scope = self._node.engine.images, scope_of(project)
         limit = time.time() - self._node.environment.build_cache_days * 86400.0
         for image in list(images.granted(store, scope)):
             with contextlib.suppress(FileNotFoundError):
@@ -144,20 +147,24 @@ class Builds:
 
     def _pull(self, command: BuildImage, cancelled: Check) -> Callable[[str, str], Image]:
         """Into a list of the project's builds: what people see as their images is not changed by FROM."""
-        store, scope = self._node.engine.images, bases_scope(command.project.id)
+        store, scope = self._node.engine.images, scope_of(command.project.id)
 
         def pull(text: str, platform: str) -> Image:
             reference = Reference.parse(text)
-            access = command.access.get(reference.registry) or command.access.get("*") or RegistryAccess()
             wanted = Wanted(
-                reference,
-                Platform.of(platform),
-                access,
-                command.shared_scope,
+                reference, Platform.of(platform), _access(command, reference), command.shared_scope
             )
             return pulls.pull(store, scope, wanted, watcher=_Watcher(cancelled)).image
 
         return pull
+
+    def _push(self, command: BuildImage, cancelled: Check) -> Callable[[str, Image, str], None]:
+        def push(scope: str, image: Image, text: str) -> None:
+            reference = Reference.parse(text)
+            target = Target(reference, _access(command, reference), "zstd")
+            pushes.push(self._node.engine.images, scope, image.image_id, target, watcher=_Watcher(cancelled))
+
+        return push
 
     def _keep_output(self, write: Callable[[BinaryIO], None]) -> str:
         uploads = self._node.uploads
@@ -232,7 +239,7 @@ class Builds:
         """Forget what is kept for the project's next build; there is none. Repeatable."""
         self._builder.cache.forget(project)
         mounts.forget(self._node.places, project)
-        images.withdraw_all(self._node.engine.images, bases_scope(project))
+        images.withdraw_all(self._node.engine.images, scope_of(project))
 
     def _forget_old(self) -> None:
         limit = time.time() - KEPT
@@ -241,8 +248,8 @@ class Builds:
                 path.unlink()
 
 
-def bases_scope(project: str) -> str:
-    return f"builds-{project}"
+def _access(command: BuildImage, reference: Reference) -> RegistryAccess:
+    return command.access.get(reference.registry) or command.access.get("*") or RegistryAccess()
 
 
 class _Watcher:

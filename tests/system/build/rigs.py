@@ -39,6 +39,8 @@ class BuildRig:
     images: dict[str, str] = field(default_factory=dict)
     access: dict[str, RegistryAccess] = field(default_factory=dict)
     log: Path = Path()
+    pushed: dict[str, Image] = field(default_factory=dict)
+    pull: Callable[[str, str], Image] | None = None
 
     def command(
         self,
@@ -80,7 +82,8 @@ class BuildRig:
     def doors(self, log: LogWriter) -> Doors:
         return Doors(
             open_upload=lambda digest: io.BytesIO(self.uploads[digest]),
-            pull=_no_pull,
+            pull=_no_pull if self.pull is None else self.pull,
+            push=self._push,
             keep_output=self._keep,
             tell=self._tell,
             log=log,
@@ -89,6 +92,11 @@ class BuildRig:
 
     def _tell(self, steps: tuple[StepFacts, ...]) -> None:
         self.steps, self.told = steps, self.told + 1
+
+    def _push(self, scope: str, image: Image, reference: str) -> None:
+        """A registry of one: what was pushed stays granted to a scope of its own."""
+        images.grant(self.rig.engine.images, "pushed", image)
+        self.pushed[reference] = image
 
     def _keep(self, write: Callable[[BinaryIO], None]) -> str:
         file = io.BytesIO()

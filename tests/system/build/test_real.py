@@ -92,7 +92,9 @@ def _command(real: Real, builds: BuildRig, arguments: dict[str, str]) -> BuildIm
     options["contexts"] = {name: _context(real, builds, text) for name, text in contexts.items()}
     secrets = {name: _secret(text) for name, text in options.get("secrets", {}).items()}
     options["secrets"] = {name: text for name, text in secrets.items() if text}
-    wide = {"limits": Limits(memory_bytes=2 << 30, cpu_millis=2000), "timeout": 900.0} if real.network else {}
+    wide: dict[str, Any] = {}
+    if real.network:
+        wide = {"limits": Limits(memory_bytes=2 << 30, cpu_millis=2000), "timeout": 900.0}
     command = builds.command("", real.context(), **wide)
     return replace(command, options=BuildOptions(**options))
 

@@ -15,7 +15,7 @@ from workers.engine import images
 from workers.engine.build.graph import ResolvedImage
 from workers.engine.build.steps import ImageRoot
 from workers.engine.images import Image, ImageStore
-from workers.errors import InvalidReference, NoSuchImage
+from workers.errors import InvalidReference, NoSuchImage, NoSuchManifest, RegistryError
 from workers.messages import LayerFacts
 from workers.oci.descriptor import Platform
 from workers.oci.manifest import Manifest, fits, parse_manifest
@@ -44,6 +44,11 @@ class Base:
     media_types: tuple[str, ...]
 
 
+def scope_of(project: str) -> str:
+    """The list of what was pulled for a project's builds: nobody sees it as their images."""
+    return f"builds-{project}"
+
+
 class Bases:
     """Of one build; safe to share between threads."""
 
@@ -61,6 +66,17 @@ class Bases:
 
     def image(self, root: ImageRoot) -> Base:
         return self._find(root.reference, root.platform)
+
+    def found(self, reference: str, platform: str) -> Image:
+        """For a cache: asked for at its registry first, and no material of the build."""
+        parsed = Reference.parse(reference)
+        try:
+            return self._pull(str(parsed), platform)
+        except (NoSuchImage, RegistryError, NoSuchManifest):
+            here = self._here(parsed, platform)
+            if here is None:
+                raise
+            return here
 
     def times(self, root: ImageRoot) -> tuple[str, ...]:
         """When each entry of the image's history was made; empty texts where it does not say."""

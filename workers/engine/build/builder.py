@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from workers.engine import images
 from workers.engine import layers as layer_store
-from workers.engine.build import addresses, contexts, exporting, provenance, room
+from workers.engine.build import addresses, cacheimages, contexts, exporting, provenance, room
 from workers.engine.build.addresses import Allowed
-from workers.engine.build.bases import Bases, Pull, Scope
+from workers.engine.build.bases import Bases, Pull, Scope, scope_of
 from workers.engine.build.cache import Cache, Session
 from workers.engine.build.contents import Digests
 from workers.engine.build.contexts import Context
@@ -35,8 +36,9 @@ from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
 from workers.engine.transfer.addresses import is_public
-from workers.errors import BuildUnsupported, InvalidContext
+from workers.errors import BuildUnsupported, InvalidContext, SlipwayError
 from workers.messages import BuildImage, BuildSource, RegistryAccess
+from workers.oci.reference import Reference
 
 _IMAGE = "docker-image://"
 
@@ -55,6 +57,10 @@ class Builder:
         return cls(engine, Cache(engine.places))
 
 
+Push = Callable[[str, Image, str], None]
+"""(scope, image of it, reference in full): the registry has the image. Raises what went wrong."""
+
+
 @dataclass(frozen=True)
 class Doors:
     """What a build needs of the world around it."""
@@ -62,6 +68,7 @@ class Doors:
     open_upload: Callable[[str], BinaryIO]
     """An archive the node took, by its digest."""
     pull: Pull
+    push: Push
     keep_output: Callable[[Callable[[BinaryIO], None]], str]
     """Takes what writes a tar; the digest of the upload that holds it."""
     tell: Tell
@@ -103,6 +110,8 @@ def build(builder: Builder, command: BuildImage, doors: Doors) -> Built:
 
 def _refuse(command: BuildImage) -> None:
     options = command.options
+    cacheimages.parse_imports(options.cache_from)
+    cacheimages.parse_exports(options.cache_to, options.args)
     if options.squash:
         raise BuildUnsupported(
             "squash: layers are shared and cached as they are made; use a stage and COPY --from"
@@ -120,6 +129,7 @@ class _Attempt:
     room: Room
     deadline: float
     started: float = field(default_factory=time.time)
+    warnings: list[str] = field(default_factory=list)
 
     def run(self, session: Session) -> Built:
         command = self.command
@@ -130,8 +140,23 @@ class _Attempt:
         request = _plan_request(command, host, named)
         graph = plan(parse(context.dockerfile, context.filename), request, bases.resolve)
         task = self._task(graph, session, bases, git, context, named)
+        self._take_caches_in(session, bases, task.graph.platform)
         stages(task, do)
         return self._result(task, context)
+
+    def _take_caches_in(self, session: Session, bases: Bases, platform: str) -> None:
+        """A cache that cannot be had makes a build slower, not wrong."""
+        for reference in cacheimages.parse_imports(self.command.options.cache_from):
+            line = self.progress.add(f"importing cache from {reference}")
+            self.progress.begin(line)
+            try:
+                image = bases.found(reference, platform)
+            except SlipwayError as error:
+                self.warnings.append(f"No cache from {reference}: {error.message}")
+                self.progress.end(line, reason=error.message)
+                continue
+            taken = cacheimages.take_in(self.builder.cache, session, image)
+            self.progress.end(line, reason=f"{taken} steps")
 
     # ------------------------------------------------------------------ sources
 
@@ -244,18 +269,42 @@ class _Attempt:
 
     def _result(self, task: Task, context: Context) -> Built:
         options = self.command.options
-        warnings = tuple(_shown(finding) for finding in task.graph.warnings) if options.checks else ()
+        exports = cacheimages.parse_exports(options.cache_to, options.args)
+        if options.checks:
+            self.warnings += [_shown(finding) for finding in task.graph.warnings]
         line = self.progress.add("exporting to image" if options.output == "image" else "exporting files")
         self.progress.begin(line)
         if options.output != "image":
             output = self.doors.keep_output(lambda target: exporting.files(task, target))
             self.progress.end(line)
-            return Built(None, output, warnings, "")
-        image = exporting.image(
-            task, self.command.scope, lambda text: self.progress.note(line, progress=text)
-        )
+            return Built(None, output, tuple(self.warnings), "")
+
+        def report(text: str) -> None:
+            self.progress.note(line, progress=text)
+
+        image = exporting.image(task, self.command.scope, report, inline=exports.inline)
         self.progress.end(line)
-        return Built(image, None, warnings, self._provenance(task, context, image))
+        for reference in exports.references:
+            self._export_cache(task, reference, all_stages=exports.all_stages)
+        return Built(image, None, tuple(self.warnings), self._provenance(task, context, image))
+
+    def _export_cache(self, task: Task, reference: str, *, all_stages: bool) -> None:
+        """The image is there already: that its cache cannot be kept elsewhere is a warning."""
+        line = self.progress.add(f"exporting cache to {reference}")
+        self.progress.begin(line)
+        store, scope = self.builder.engine.images, scope_of(self.command.project.id)
+        steps = exporting.cached_steps(task, all_stages=all_stages)
+        done = exporting.finished(task, steps, lambda text: self.progress.note(line, progress=text))
+        entries = [done[layer.entry.key] for layer in steps if layer.entry is not None]
+        image = cacheimages.image_of(store, scope, entries, task.graph.platform)
+        try:
+            self.doors.push(scope, image, str(Reference.parse(reference)))
+            self.progress.end(line)
+        except SlipwayError as error:
+            self.warnings.append(f"The cache could not be exported to {reference}: {error.message}")
+            self.progress.end(line, reason=error.message)
+        finally:
+            images.withdraw(store, scope, image.image_id)
 
     def _provenance(self, task: Task, context: Context, image: Image) -> str:
         command, options = self.command, self.command.options

@@ -141,6 +141,12 @@ class Cache:
             self._pin(session, entry.key)
         return entry
 
+    def adopt(self, session: Session, entry: Entry) -> None:
+        """An entry from elsewhere, whose layer the node has."""
+        with self._lock:
+            self._write(session.project, entry)
+            self._pin(session, entry.key)
+
     def became_layer(self, session: Session, entry: Entry, facts: LayerFacts) -> Entry:
         """Its files are a layer of the node, on the disk for certain."""
         now = replace(entry, layer=facts, boot="", size=facts.unpacked_size)
@@ -218,9 +224,11 @@ class Cache:
     def tidy(self) -> None:
         """Remove snapshots without a row, and what was doomed while somebody might still read it."""
         with self._lock:
-            known = {tuple(row) for row in self._database.execute("SELECT project, key FROM entries")}
+            rows = self._database.execute("SELECT project, key FROM entries WHERE layer = ''")
+            known = {tuple(row) for row in rows}
             for path in self._places.build_snapshots.glob("*/*"):
-                if (path.parent.name, path.name) not in known:
+                place = (path.parent.name, path.name)
+                if place not in known and not self._pins[place]:
                     self._doom(path)
             doomed = list(self._places.build_doomed.iterdir()) if not +self._pins else []
         for path in doomed:

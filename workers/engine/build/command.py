@@ -57,6 +57,7 @@ def build(engine: Engine, options: argparse.Namespace, *, scope: str, project: P
         doors = Doors(
             open_upload=_no_upload,
             pull=_no_pull,
+            push=_no_push,
             keep_output=_output(options.output),
             tell=shown.steps,
             log=log,
@@ -120,6 +121,10 @@ def _no_upload(digest: str) -> BinaryIO:
 
 def _no_pull(reference: str, platform: str) -> Image:
     raise NoSuchImage(f"No such image: {reference}; name it with --base", image=reference)
+
+
+def _no_push(scope: str, image: Image, reference: str) -> None:
+    raise InvalidSpec(f"Nothing is pushed from here: {reference}")
 
 
 def _output(path: str | None) -> Callable[[Callable[[BinaryIO], None]], str]:

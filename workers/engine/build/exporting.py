@@ -10,7 +10,7 @@ import json
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from workers.engine import changesets, images
 from workers.engine import layers as layer_store
+from workers.engine.build import cacheimages
 from workers.engine.build.cache import Entry
 from workers.engine.build.contents import kept_attributes
 from workers.engine.build.graph import StagePlan
@@ -49,11 +50,17 @@ class Finished:
     media_type: str
 
 
-def image(task: Task, scope: str, report: Callable[[str], None]) -> Image:
-    """The result as an image ``scope`` is granted; durable on return. Call under a lease."""
+def image(task: Task, scope: str, report: Callable[[str], None], *, inline: bool = False) -> Image:
+    """The result as an image ``scope`` is granted; durable on return. Call under a lease.
+
+    With ``inline`` its config says which steps its layers are of (``cacheimages``).
+    """
     stage, state = task.graph.result, task.states[task.graph.target]
-    layers = _finished(task, state, report)
-    config = _config(task, stage, state, layers).encode()
+    done = finished(task, state.layers, report)
+    layers = [_named(layer, done) for layer in state.layers]
+    keys = [(position, done[each.entry.key]) for position, each in enumerate(state.layers) if each.entry]
+    more = {cacheimages.MEMBER: cacheimages.described(keys)} if inline else {}
+    config = _config(task, stage, state, layers, more).encode()
     image_id = Digest.of(config)
     descriptors = [
         Descriptor(layer.media_type, Digest.parse(layer.facts.digest), layer.facts.size) for layer in layers
@@ -74,11 +81,24 @@ def image(task: Task, scope: str, report: Callable[[str], None]) -> Image:
 # --------------------------------------------------------------------------- layers
 
 
-def _finished(task: Task, state: State, report: Callable[[str], None]) -> list[Finished]:
-    """Every layer under its diffID. Bytes before names: after a power cut what has a name is whole."""
+def cached_steps(task: Task, *, all_stages: bool) -> list[Layer]:
+    """Layers made here: those of the result, or of every stage."""
+    states = task.states.values() if all_stages else [task.states[task.graph.target]]
+    found = {layer.entry.key: layer for state in states for layer in state.layers if layer.entry is not None}
+    return list(found.values())
+
+
+def finished(task: Task, layers: Sequence[Layer], report: Callable[[str], None]) -> dict[str, Entry]:
+    """Every layer made here so far under its diffID, by the key of its step.
+
+    Bytes before names: after a power cut what has a name is whole.
+    """
     kernel, store = task.room.engine.kernel, task.room.engine.places.layers
     measured: dict[str, Unpacked] = {}
-    fresh = [layer.entry for layer in state.layers if layer.entry is not None and layer.entry.layer is None]
+    made = [layer.entry for layer in layers if layer.entry is not None]
+    done = task.layers
+    done |= {entry.key: entry for entry in made if entry.layer is not None}
+    fresh = [entry for entry in made if entry.key not in done]
     with ThreadPoolExecutor(1) as pool:
         # The disk writes while the layers are hashed; what is left then is little.
         early = pool.submit(kernel.sync_filesystem, store) if fresh else None
@@ -93,13 +113,11 @@ def _finished(task: Task, state: State, report: Callable[[str], None]) -> list[F
             report("writing to the disk")
             early.result()
             kernel.sync_filesystem(store)
-    kept: dict[str, LayerFacts] = {}
     by_key = {entry.key: entry for entry in fresh}
     for key, unpacked in measured.items():
         layer_store.keep(task.room.engine.places, unpacked)
-        task.cache.became_layer(task.session, by_key[key], unpacked.facts)
-        kept[key] = unpacked.facts
-    return [_named(layer, kept) for layer in state.layers]
+        done[key] = task.cache.became_layer(task.session, by_key[key], unpacked.facts)
+    return done
 
 
 def _own(task: Task, entry: Entry) -> Path:
@@ -115,18 +133,21 @@ def _own(task: Task, entry: Entry) -> Path:
     return aside
 
 
-def _named(layer: Layer, kept: dict[str, LayerFacts]) -> Finished:
+def _named(layer: Layer, done: Mapping[str, Entry]) -> Finished:
     if layer.entry is None:
         assert layer.facts is not None  # noqa: S101 - a base's
         return Finished(layer.facts, _OCI_TYPES.get(layer.media_type, layer.media_type))
-    facts = layer.entry.layer or kept[layer.entry.key]
+    facts = done[layer.entry.key].layer
+    assert facts is not None  # noqa: S101 - it is finished
     return Finished(facts, OCI_LAYER)
 
 
 # --------------------------------------------------------------------------- config
 
 
-def _config(task: Task, stage: StagePlan, state: State, layers: list[Finished]) -> str:
+def _config(
+    task: Task, stage: StagePlan, state: State, layers: list[Finished], more: Mapping[str, Any]
+) -> str:
     os_, _, rest = stage.platform.partition("/")
     architecture, _, variant = rest.partition("/")
     epoch = task.graph.source_date_epoch
@@ -143,6 +164,7 @@ def _config(task: Task, stage: StagePlan, state: State, layers: list[Finished]) 
         ],
         "os": os_,
         "rootfs": {"type": "layers", "diff_ids": [layer.facts.diff_id for layer in layers]},
+        **more,
     }
     if variant:
         body["variant"] = variant

@@ -65,6 +65,8 @@ class Task:
     states: dict[int, State] = field(default_factory=dict)
     lines: dict[tuple[int, int], int] = field(default_factory=dict)
     """(stage, position of the step; -1 its base) to the step's id in the progress."""
+    layers: dict[str, Entry] = field(default_factory=dict)
+    """By key: what became a layer of the node in this build, or was one."""
     failure: BaseException | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     slots: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(AT_ONCE))

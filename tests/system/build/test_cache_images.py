@@ -1,0 +1,77 @@
+"""A cache that goes through a registry: written by one project, taken in by another."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.system.build.rigs import BuildRig
+from workers.engine.build.cacheimages import MEMBER
+from workers.engine.images import Image
+from workers.errors import BuildUnsupported, NoSuchImage, RegistryUnreachable
+
+TEXT = "FROM base AS tool\nRUN echo t > /t\nFROM base\nRUN echo one > /one\nCOPY --from=tool /t /t\n"
+
+
+def done(builds: BuildRig) -> list[str]:
+    return [step.state for step in builds.steps if "RUN" in step.name or "COPY" in step.name]
+
+
+def served(builds: BuildRig) -> None:
+    def pull(reference: str, platform: str) -> Image:
+        for name, image in builds.pushed.items():
+            if name == reference:
+                return image
+        raise NoSuchImage(f"No such image: {reference}")
+
+    builds.pull = pull
+
+
+def test_the_whole_cache_goes_out_and_comes_in(builds: BuildRig) -> None:
+    served(builds)
+    first = builds.build(
+        TEXT, cache_to=("type=registry,ref=reg.example/app:cache,mode=max",), project=builds.rig.project(1)
+    )
+    assert list(builds.pushed) == ["reg.example/app:cache"]
+
+    again = builds.build(TEXT, cache_from=("reg.example/app:cache",), project=builds.rig.project(2))
+
+    assert done(builds) == ["cached"] * 3
+    assert builds.step("importing cache").reason == "3 steps"
+    assert builds.image(first).layers == builds.image(again).layers
+    assert builds.text(again, "/t") == "t\n"
+
+
+def test_the_least_cache_holds_what_the_result_is_made_of(builds: BuildRig) -> None:
+    served(builds)
+    builds.build(TEXT, cache_to=("type=registry,ref=reg.example/app:cache",))
+    (image,) = builds.pushed.values()
+    names = [each["name"] for each in json.loads(image.config_text)[MEMBER]]
+    assert len(names) == 2
+    assert all("tool" not in name.partition("]")[0] for name in names)
+
+
+def test_an_image_carries_its_own_cache(builds: BuildRig) -> None:
+    served(builds)
+    built = builds.build(TEXT, cache_to=("inline",), project=builds.rig.project(1))
+    builds.pushed["docker.io/library/app:latest"] = builds.image(built)
+
+    builds.build(TEXT, cache_from=("app",), project=builds.rig.project(2))
+
+    assert done(builds) == ["done", "cached", "cached"]
+
+
+def test_a_cache_that_cannot_be_had_or_kept_is_a_warning(builds: BuildRig) -> None:
+    def pull(reference: str, platform: str) -> Image:
+        raise RegistryUnreachable(f"{reference} does not answer")
+
+    builds.pull = pull
+    built = builds.build("FROM base\nRUN true\n", cache_from=("app",))
+    assert any("does not answer" in warning for warning in built.warnings)
+
+
+@pytest.mark.parametrize("option", ["type=local,dest=/tmp", "type=gha", "type=registry"])
+def test_other_places_are_refused_by_name(builds: BuildRig, option: str) -> None:
+    with pytest.raises(BuildUnsupported):
+        builds.build("FROM base\n", cache_to=(option,))
