@@ -71,6 +71,15 @@ def copy(state: StageState, instruction: typed.Copy) -> CopyStep:
     )
 
 
+def context_as_base(state: StageState, start: typed.From, root: ContextRoot) -> CopyStep:
+    """``FROM`` a named context: all its files are the first layer."""
+    name = state.numbered(f"FROM {start.image}")
+    created_by = f"FROM {start.image} # buildkit"
+    state.record(created_by, empty_layer=False)
+    common = state.common(start, name, created_by, empty_layer=False)
+    return CopyStep(*common, sources=(PathSource(root, "/"),))
+
+
 def _root(state: StageState, instruction: typed.Copy) -> Root:
     name = instruction.source_of
     if not name:

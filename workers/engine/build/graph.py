@@ -91,6 +91,7 @@ class StagePlan:
     """As in ``[web 3/7]``: its AS, or ``stage-<index>``; empty when it is the only stage."""
     location: Location
     base: Root
+    """Never a ``ContextRoot``: a stage upon files stands on nothing and copies them first."""
     base_name: str
     """Display name of getting the base: ``[web 1/7] FROM docker.io/library/debian:12``; empty for
     scratch and for another stage."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from workers.engine.build.budget import Budget
+from workers.engine.build.copying import context_as_base
 from workers.engine.build.defaults import RunDefaults
 from workers.engine.build.evaluation import NUMBERED, evaluate
 from workers.engine.build.graph import Graph, PlanRequest, Resolve, ResolvedImage, StagePlan
@@ -20,7 +21,7 @@ from workers.engine.build.stages import (
     sources_of,
 )
 from workers.engine.build.state import StageState
-from workers.engine.build.steps import ImageRoot, StageRoot, Step
+from workers.engine.build.steps import ContextRoot, ImageRoot, Root, ScratchRoot, StageRoot, Step
 from workers.engine.dockerfile import instructions as typed
 from workers.engine.dockerfile.checks import check_options, check_text
 from workers.engine.dockerfile.errors import Mistake, nearest
@@ -183,14 +184,8 @@ class _Planner:
             state.begin(RunDefaults())
         if state.defaults.working_dir:
             state.change(working_dir=absolute("/", state.defaults.working_dir))
-        base = found.base
-        base_name = ""
-        if isinstance(base, ImageRoot):
-            base_name = state.numbered(f"FROM {base.reference}")
-            base = replace(base, image_id=image.image_id if image else None)
-        elif not isinstance(base, StageRoot) and state.total > _numbered(self._instructions(found)):
-            base_name = state.numbered(f"FROM {found.stage.start.image}")
-        steps = self._steps(found, state)
+        base, base_name, first = self._base(found, state, image)
+        steps = first + self._steps(found, state)
         return StagePlan(
             index,
             state.name,
@@ -204,6 +199,18 @@ class _Planner:
             state.author,
             state.no_cache,
         )
+
+    def _base(
+        self, found: Foundation, state: StageState, image: _Image | None
+    ) -> tuple[Root, str, tuple[Step, ...]]:
+        """What the stage stands on, how getting it is displayed; a context is copied by a step."""
+        base = found.base
+        if isinstance(base, ImageRoot):
+            name = state.numbered(f"FROM {base.reference}")
+            return replace(base, image_id=image.image_id if image else None), name, ()
+        if isinstance(base, ContextRoot):
+            return ScratchRoot(), "", (context_as_base(state, found.stage.start, base),)
+        return base, "", ()
 
     def _steps(self, found: Foundation, state: StageState) -> tuple[Step, ...]:
         if found.replaced:

@@ -9,7 +9,16 @@ from tests.environment import ROOT
 from tests.graphs import describe, image_config, resolve
 from workers.engine.build.graph import Graph, NamedContext, PlanRequest, ResolvedImage
 from workers.engine.build.planning import base_images, check, plan
-from workers.engine.build.steps import CopyStep, ImageRoot, RunStep, ScratchRoot, StageRoot, WorkdirStep
+from workers.engine.build.steps import (
+    ContextRoot,
+    CopyStep,
+    ImageRoot,
+    PathSource,
+    RunStep,
+    ScratchRoot,
+    StageRoot,
+    WorkdirStep,
+)
 from workers.engine.dockerfile.reading import parse
 from workers.errors import DockerfileTooLarge, InvalidDockerfile, NoSuchImage, NoSuchStage, StageCycle
 
@@ -136,6 +145,16 @@ def test_scratch_needs_no_image_and_has_a_path() -> None:
     assert graph.result.base_name == ""
     assert graph.result.steps[0].name == "[1/1] COPY a /"
     assert graph.result.defaults.env == ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+
+
+def test_files_in_place_of_an_image_are_the_first_layer() -> None:
+    graph = planned("FROM assets\nRUN x", contexts={"assets": NamedContext("files")})
+    first = graph.result.steps[0]
+    assert isinstance(first, CopyStep)
+    assert graph.result.base == ScratchRoot()
+    assert (first.sources, first.destination) == ((PathSource(ContextRoot("assets"), "/"),), "/")
+    assert [step.name for step in graph.result.steps] == ["[1/2] FROM assets", "[2/2] RUN x"]
+    assert [each.empty_layer for each in graph.result.history] == [False, False]
 
 
 # --------------------------------------------------------------------------- single instructions
