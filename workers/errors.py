@@ -222,6 +222,12 @@ class RegistryLimited(RegistryError):
     code = "REGISTRY_LIMITED"
 
 
+class RegistryNotAllowed(UserError):
+    """The administrators do not let images come from or go to that registry."""
+
+    code = "REGISTRY_NOT_ALLOWED"
+
+
 class RegistryDenied(UserError):
     """It wants (other) credentials, or does not let these do that."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from workers.messages.containers import Limits, ProjectSlice
@@ -85,10 +86,20 @@ class BuildImage:
     shared_scope: str | None = None
     """Scopes that may lend a base image: ``scope`` first, then the library, then this."""
     access: dict[str, RegistryAccess] = field(default_factory=dict)
-    """Registry host to how it is spoken to; ``*`` for those that are not named."""
+    """Registry to how it is spoken to: host with port, without, ``*.example.org``, ``*`` for all others."""
     local_images: dict[str, str] = field(default_factory=dict)
     """Familiar reference to image id, of ``scope``."""
     library_images: dict[str, str] = field(default_factory=dict)
+
+    def access_to(self, host: str) -> RegistryAccess:
+        """The entry that says most of ``host``."""
+        bare = re.sub(r":[0-9]+$", "", host)
+        labels = bare.split(".")
+        above = (f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels)))
+        for name in (host, bare, *above, "*"):
+            if name in self.access:
+                return self.access[name]
+        return RegistryAccess()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class RegistryAccess:
     """Base URLs tried first; for pulls only, and without the credentials."""
     allow_private: bool = False
     """Private, loopback and link-local addresses may be connected to."""
+    denied: bool = False
+    """The administrator lets nothing come from or go there."""
 
 
 @dataclass(frozen=True)

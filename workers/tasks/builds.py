@@ -39,7 +39,6 @@ from workers.messages import (
     JobProgressed,
     LayerProgress,
     PruneBuildCache,
-    RegistryAccess,
     StepFacts,
 )
 from workers.node import Node
@@ -152,7 +151,10 @@ class Builds:
         def pull(text: str, platform: str) -> Image:
             reference = Reference.parse(text)
             wanted = Wanted(
-                reference, Platform.of(platform), _access(command, reference), command.shared_scope
+                reference,
+                Platform.of(platform),
+                command.access_to(reference.registry),
+                command.shared_scope,
             )
             return pulls.pull(store, scope, wanted, watcher=_Watcher(cancelled)).image
 
@@ -161,7 +163,7 @@ class Builds:
     def _push(self, command: BuildImage, cancelled: Check) -> Callable[[str, Image, str], None]:
         def push(scope: str, image: Image, text: str) -> None:
             reference = Reference.parse(text)
-            target = Target(reference, _access(command, reference), "zstd")
+            target = Target(reference, command.access_to(reference.registry), "zstd")
             pushes.push(self._node.engine.images, scope, image.image_id, target, watcher=_Watcher(cancelled))
 
         return push
@@ -246,10 +248,6 @@ class Builds:
         for path in self._node.places.build_records.iterdir():
             if self._recorded(path.name) == DROPPED and path.stat().st_mtime < limit:
                 path.unlink()
-
-
-def _access(command: BuildImage, reference: Reference) -> RegistryAccess:
-    return command.access.get(reference.registry) or command.access.get("*") or RegistryAccess()
 
 
 class _Watcher:

@@ -82,7 +82,7 @@ def _access(project: Project) -> dict[str, RegistryAccess]:
         for row in RegistryCredential.objects.filter(project=project)
     }
     named = {*accounts, *registries.private, *registries.plain_http, *registries.mirrors}
-    found = {"*": RegistryAccess()}
+    found = registries.by_pattern()
     for host in sorted(named):
         username, password = accounts.get(host, (None, None))
         found[host] = RegistryAccess(
@@ -91,6 +91,7 @@ def _access(project: Project) -> dict[str, RegistryAccess]:
             plain_http=registries.speaks_plain_http(host),
             mirrors=registries.mirrors_of(host),
             allow_private=registries.may_be_private(host),
+            denied=not registries.is_allowed(host),
         )
     return found
 

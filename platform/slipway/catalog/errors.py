@@ -42,11 +42,5 @@ class AmbiguousImage(UserError):
     code = "IMAGE_AMBIGUOUS"
 
 
-class RegistryNotAllowed(UserError):
-    """The administrators do not let images come from or go to that registry."""
-
-    code = "REGISTRY_NOT_ALLOWED"
-
-
 class NoSuchRecipe(UserError):
     code = "RECIPE_UNKNOWN"

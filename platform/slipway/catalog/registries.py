@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from slipway.catalog.errors import RegistryNotAllowed
+from workers.errors import RegistryNotAllowed
+from workers.messages import RegistryAccess
 from workers.oci.reference import Reference
 
 
@@ -59,7 +60,7 @@ class Registries:
     def require_allowed(self, reference: Reference) -> None:
         """Raise ``RegistryNotAllowed``."""
         host = reference.registry
-        if _matches(host, self.denied) or (self.allowed and not _matches(host, self.allowed)):
+        if not self.is_allowed(host):
             raise RegistryNotAllowed(
                 f"The administrators of this installation do not let images come from or go to {host}.",
                 registry=host,
@@ -70,6 +71,15 @@ class Registries:
                 "SLIPWAY_REGISTRIES_PRIVATE.",
                 registry=host,
             )
+
+    def is_allowed(self, host: str) -> bool:
+        return not _matches(host, self.denied) and (not self.allowed or _matches(host, self.allowed))
+
+    def by_pattern(self) -> dict[str, RegistryAccess]:
+        """For nodes: what holds for registries of which nothing more is said (``BuildImage.access``)."""
+        found = {"*": RegistryAccess(denied=bool(self.allowed))}
+        found |= {pattern: RegistryAccess() for pattern in self.allowed}
+        return found | {pattern: RegistryAccess(denied=True) for pattern in self.denied}
 
     def may_be_private(self, host: str) -> bool:
         return _matches(host, self.private)

@@ -13,7 +13,7 @@ from slipway.accounts.errors import InvalidRequest, NotAllowed, NotFound
 from slipway.accounts.models import Role
 from slipway.audit.models import Entry
 from slipway.catalog import credentials, queries, services, sizes, tagging
-from slipway.catalog.errors import ImageInUse, RegistryNotAllowed
+from slipway.catalog.errors import ImageInUse
 from slipway.catalog.models import Image, Reference, RegistryCredential, UpstreamTag
 from slipway.catalog.pulls import pull_image
 from slipway.catalog.pushes import push_image
@@ -28,7 +28,7 @@ from slipway.repositories.models import Repository, Visibility
 from slipway.sweep import forget_tags, resend_jobs
 from tests.factories import digest, make_actor, make_container, make_image, make_library, make_project
 from tests.roads import RecordingRoad
-from workers.errors import InvalidReference, NoSuchImage, UserError
+from workers.errors import InvalidReference, NoSuchImage, RegistryNotAllowed, UserError
 from workers.messages import PullImage, PushImage
 
 pytestmark = pytest.mark.django_db
@@ -468,3 +468,15 @@ def test_what_nobody_pulled_for_long_is_asked_for_anew() -> None:
     kept = remember(tag="1", used_at=now - timedelta(days=89))
     assert forget_tags(now) == 1
     assert UpstreamTag.objects.get() == kept
+
+
+def test_nodes_are_told_for_builds_which_registries_are_allowed(settings: Any) -> None:
+    settings.SLIPWAY_REGISTRIES_ALLOW = ["docker.io", "*.example.org"]
+    settings.SLIPWAY_REGISTRIES_DENY = ["bad.example.org"]
+    told = Registries.of_settings().by_pattern()
+    assert {name: access.denied for name, access in told.items()} == {
+        "*": True,
+        "docker.io": False,
+        "*.example.org": False,
+        "bad.example.org": True,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from workers.errors import (
     AddressRefused,
     NoSuchManifest,
     RegistryDenied,
+    RegistryNotAllowed,
     RegistryUnreachable,
 )
 from workers.messages import RegistryAccess
@@ -251,6 +253,12 @@ def test_private_networks_are_out_of_reach(
         with pytest.raises(AddressRefused, match="private or local network"):
             pull(node, name.replace(registry.host, host), access=RegistryAccess(plain_http=True))
     assert images.image_ids(node, SCOPE) == ()
+
+
+def test_a_registry_that_is_not_allowed_is_not_even_asked(node: ImageStore, registry: DebianRegistry) -> None:
+    with door(registry.host) as front, pytest.raises(RegistryNotAllowed, match=front.host):
+        pull(node, f"{front.host}/team/web:1", access=replace(LOCAL, denied=True))
+    assert front.asked == []
 
 
 def test_a_registry_that_is_not_there_is_named(node: ImageStore) -> None:

@@ -218,8 +218,7 @@ class _Attempt:
         return Bases(self.builder.engine.images, scopes, self.doors.pull, always=command.options.pull)
 
     def _access(self, host: str) -> RegistryAccess:
-        access = self.command.access
-        return access.get(host) or access.get("*") or RegistryAccess()
+        return self.command.access_to(host)
 
     def _allowed(self, host: str) -> Allowed:
         if self._access(host).allow_private:

@@ -8,8 +8,19 @@ from contextlib import contextmanager
 from workers.engine.transfer.connections import Client, Origin, Patience, Policy
 from workers.engine.transfer.credentials import Credentials
 from workers.engine.transfer.registry import Repository, base_of
+from workers.errors import RegistryNotAllowed
 from workers.messages import RegistryAccess
 from workers.oci.reference import Reference
+
+
+def require_allowed(reference: Reference, access: RegistryAccess) -> None:
+    """Raise ``RegistryNotAllowed``."""
+    if access.denied:
+        raise RegistryNotAllowed(
+            f"The administrators of this installation do not let images come from or go to "
+            f"{reference.registry}.",
+            registry=reference.registry,
+        )
 
 
 @contextmanager

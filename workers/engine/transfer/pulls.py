@@ -70,9 +70,11 @@ def pull(
 ) -> Pulled:
     """``scope`` has the image, durably. Safe to repeat; whatever is raised leaves nothing behind.
 
-    Raise ``RegistryError`` and its kinds, ``RegistryDenied``, ``NoSuchManifest``, ``AddressRefused``,
-    ``InvalidManifest``, ``InvalidArchive``, ``DigestMismatch``, ``NoSpace``, and what ``watcher`` raises.
+    Raise ``RegistryNotAllowed``, ``RegistryError`` and its kinds, ``RegistryDenied``, ``NoSuchManifest``,
+    ``AddressRefused``, ``InvalidManifest``, ``InvalidArchive``, ``DigestMismatch``, ``NoSpace``, and what
+    ``watcher`` raises.
     """
+    doors.require_allowed(wanted.reference, wanted.access)
     with layer_store.lease(store.places, watcher.say):
         known = _in_cache(store, wanted, wanted.known_digest)
         if known is not None:

@@ -66,11 +66,13 @@ def push(
 ) -> Pushed:
     """The registry has the image under the reference. Safe to repeat.
 
-    Raise ``NoSuchImage``, ``LayerNotKept``, ``RegistryError`` and its kinds, ``RegistryDenied``,
-    ``AddressRefused``, ``NodeError`` for a layer that is damaged, and what ``watcher`` raises.
+    Raise ``RegistryNotAllowed``, ``NoSuchImage``, ``LayerNotKept``, ``RegistryError`` and its kinds,
+    ``RegistryDenied``, ``AddressRefused``, ``NodeError`` for a layer that is damaged, and what ``watcher``
+    raises.
     """
     if target.compression not in compressions.NAMES:
         raise UserError(f"{target.compression!r} is no compression; use {' or '.join(compressions.NAMES)}")
+    doors.require_allowed(target.reference, target.access)
     with layer_store.lease(store.places, watcher.say):
         image = images.get(store, scope, image_id)
         with doors.opened(target.access, patience) as client:
