@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 
 from workers.oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 
 HOST = "testserver"
+T = TypeVar("T")
+
+
+async def in_this_thread(function: Callable[[], T], *, writes: bool = False) -> T:
+    """The database is used where the test uses it, within its transaction."""
+    return await sync_to_async(function)()
 
 
 async def nothing_else(scope: Any, receive: Any, send: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connection, connections
 
 LANES = 8
 """More would not be faster under the interpreter's lock; fewer would wait for each other's commits."""
@@ -47,16 +47,22 @@ class Lanes:
 
     def __init__(self, count: int = LANES) -> None:
         self._lanes = [Lane(number) for number in range(count)]
+        self._writer = self._lanes[0]
 
     def choose(self) -> Lane:
         self._lanes.append(self._lanes.pop(0))
         return min(self._lanes, key=lambda lane: lane.calls)
 
-    async def run(self, function: Callable[[], T], /) -> T:
-        """``function`` in a lane, for requests that are not Django's; with the caller's log context."""
+    async def run(self, function: Callable[[], T], /, *, writes: bool = False) -> T:
+        """``function`` in a lane, for requests that are not Django's; with the caller's log context.
+
+        Where the database has one writer at a time, those who write queue here: SQLite would let them look
+        again and again, with longer and longer pauses, whether it is their turn.
+        """
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.choose(), lambda: context.run(_with_live_connection, function))
+        lane = self._writer if writes and connection.vendor == "sqlite" else self.choose()
+        return await loop.run_in_executor(lane, lambda: context.run(_with_live_connection, function))
 
     async def disconnect(self) -> None:
         """Close the database connections; the next call in a lane opens another one."""

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asgiref.sync import sync_to_async
 
 from slipway.accounts.services import issue_token
 from slipway.blobs.directory import DirectoryStore
@@ -18,7 +17,7 @@ from slipway.registry.application import Registry
 from slipway.registry.desk import Desk
 from slipway.repositories.models import Upload
 from tests.factories import make_actor, make_project
-from tests.registry_client import RegistryClient, digest_of, nothing_else
+from tests.registry_client import RegistryClient, digest_of, in_this_thread, nothing_else
 
 DISK = 4 << 20
 LARGE, SMALL = (random.Random(5).randbytes(size) for size in (6 << 20, 1 << 20))
@@ -43,7 +42,7 @@ def project(db: None) -> Project:
 
 @pytest.fixture
 def client(store: DirectoryStore, project: Project) -> RegistryClient:
-    registry = Registry(nothing_else, Desk(lambda call: sync_to_async(call)(), store, lambda _: None))
+    registry = Registry(nothing_else, Desk(in_this_thread, store, lambda _: None))
     return RegistryClient(registry, "d", issue_token(make_actor(project.team), "t", scopes=["write"])[1])
 
 

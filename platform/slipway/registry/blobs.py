@@ -45,7 +45,7 @@ async def show(call: Call, desk: Desk) -> Answer:
 
 
 async def delete(call: Call, desk: Desk) -> Answer:
-    await desk.run(lambda: manifests.delete_blob(identify(call), call.name, call.argument))
+    await desk.run(lambda: manifests.delete_blob(identify(call), call.name, call.argument), writes=True)
     return Answer(202)
 
 

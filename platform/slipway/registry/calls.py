@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,10 +13,10 @@ from django.conf import settings
 from django.http.request import validate_host
 
 _ROUTES = {
+    "manifest": re.compile(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
     "upload-start": re.compile(r"/v2/(?P<name>.+)/blobs/uploads/?"),
     "upload": re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<argument>[^/]+)"),
     "blob": re.compile(r"/v2/(?P<name>.+)/blobs/(?P<argument>[^/]+)"),
-    "manifest": re.compile(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
     "tags": re.compile(r"/v2/(?P<name>.+)/tags/list"),
     "referrers": re.compile(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"),
     "catalog": re.compile(r"/v2/_catalog"),
@@ -41,7 +42,6 @@ class Call:
     """``scheme://host``, as the client reaches us; empty if it gave no host we serve."""
     receive: ASGIReceiveCallable
     send: ASGISendCallable
-    remembered: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Call:
@@ -94,9 +94,14 @@ def _route(path: str) -> tuple[str, str, str]:
 
 def _base(headers: dict[bytes, bytes], scheme: str) -> str:
     host = headers.get(b"host", b"").decode("latin-1")
-    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
-    if not host or not validate_host(name.lower(), settings.ALLOWED_HOSTS):
+    if not host or not _is_ours(host, tuple(settings.ALLOWED_HOSTS)):
         return ""
     if settings.SLIPWAY_TLS:
         scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
     return f"{scheme}://{host}"
+
+
+@lru_cache(maxsize=64)
+def _is_ours(host: str, hosts: tuple[str, ...]) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+    return validate_host(name.lower(), hosts)

@@ -18,9 +18,9 @@ KEPT_HASHES = 512
 
 
 class Run(Protocol):
-    """Calls a function where the database may be used."""
+    """Calls a function where the database may be used; ``writes`` if it surely writes."""
 
-    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+    def __call__(self, function: Callable[[], T], /, *, writes: bool = False) -> Awaitable[T]: ...
 
 
 class Hashes:

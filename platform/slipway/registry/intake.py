@@ -44,11 +44,15 @@ class Intake:
         if length == 0:
             return
         if length is not None:
-            await self.desk.run(lambda: uploads.reserve(self.upload, self.offset + length))
+            await self._reserve_all(self.offset + length)
         try:
             await self._take(call, length)
         finally:
             await self.desk.work(self._close)
+
+    async def _reserve_all(self, total: int) -> None:
+        if total > self.upload.reserved:
+            await self.desk.run(lambda: uploads.reserve(self.upload, total), writes=True)
 
     async def _take(self, call: Call, length: int | None) -> None:
         written: asyncio.Future[None] | None = None
@@ -63,7 +67,7 @@ class Intake:
                 await self._reserve(came, length)
                 if asyncio.get_running_loop().time() > alive:
                     alive += ALIVE_SECONDS
-                    await self.desk.run(lambda: uploads.keep_alive(self.upload))
+                    await self.desk.run(lambda: uploads.keep_alive(self.upload), writes=True)
                 written = asyncio.ensure_future(self.desk.work(self._feed, piece))
         finally:
             if written is not None:
@@ -73,7 +77,7 @@ class Intake:
         """Of an upload whose size nobody told; ``self.offset`` lags behind by what is being written."""
         needed = self._began + came
         if length is None and needed > self.upload.reserved:
-            await self.desk.run(lambda: uploads.grow(self.upload, needed))
+            await self.desk.run(lambda: uploads.grow(self.upload, needed), writes=True)
 
     def _feed(self, piece: list[bytes]) -> None:
         if self._appender is None:

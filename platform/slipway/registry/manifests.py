@@ -36,7 +36,7 @@ async def put(call: Call, desk: Desk) -> Answer:
     content = await _body(call)
     kind = call.header(b"content-type")
     manifest = await desk.run(
-        lambda: manifests.put_manifest(identify(call), call.name, call.argument, content, kind)
+        lambda: manifests.put_manifest(identify(call), call.name, call.argument, content, kind), writes=True
     )
     headers = {
         "Location": f"/v2/{call.name}/manifests/{manifest.digest}",
@@ -49,7 +49,7 @@ async def put(call: Call, desk: Desk) -> Answer:
 
 async def delete(call: Call, desk: Desk) -> Answer:
     """By digest the manifest, by tag only that."""
-    await desk.run(lambda: _delete(call))
+    await desk.run(lambda: _delete(call), writes=True)
     return Answer(202)
 
 

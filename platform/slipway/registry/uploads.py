@@ -22,14 +22,16 @@ async def begin(call: Call, desk: Desk) -> Answer:
     """POST: a new upload; at once a blob, if it is to be mounted or its bytes came along."""
     mounted, source = call.parameter("mount"), call.parameter("from")
     if mounted and source:
-        blob = await desk.run(lambda: uploads.mount(identify(call), call.name, mounted, source))
+        blob = await desk.run(lambda: uploads.mount(identify(call), call.name, mounted, source), writes=True)
         if blob is not None:
             return created(call.name, blob.digest)
     wanted = call.parameter("digest")
     digest = Digest.parse(wanted) if wanted else None
     declared = call.length
     whole = digest is not None and declared != 0
-    upload = await desk.run(lambda: uploads.start(identify(call), call.name, declared if whole else None))
+    upload = await desk.run(
+        lambda: uploads.start(identify(call), call.name, declared if whole else None), writes=True
+    )
     if not whole or digest is None:
         return _accepted(call, upload, 0)
     intake = Intake(desk, upload, 0, digest.algorithm)
@@ -122,13 +124,13 @@ async def _finish(call: Call, desk: Desk, intake: Intake, digest: Digest) -> Ans
         await _cancel(desk, upload)
         raise
     desk.hashes.drop(upload.hex)
-    blob = await desk.run(lambda: uploads.finish(upload, digest, intake.offset, key, store))
+    blob = await desk.run(lambda: uploads.finish(upload, digest, intake.offset, key, store), writes=True)
     return created(call.name, blob.digest)
 
 
 async def _cancel(desk: Desk, upload: Upload) -> None:
     desk.hashes.drop(upload.hex)
-    await desk.run(lambda: uploads.cancel(upload, desk.store))
+    await desk.run(lambda: uploads.cancel(upload, desk.store), writes=True)
 
 
 def created(name: str, digest: str) -> Answer:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Sum
+from django.db import connection
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 
 from slipway.projects import ledger
 from slipway.projects.models import Project, Reservation, Resource
@@ -36,21 +37,22 @@ def add(project: Project, size: int, *, checked: bool = True) -> None:
 
     Raise ``QuotaExceeded`` unless not ``checked``.
     """
-    amount = _held(project.pk) + size
+    if size == 0:
+        return
+    if size > 0 and not checked and _mine(project.pk).update(amount=F("amount") + size):
+        return
+    amount = {Resource.REGISTRY.value: _held(project.pk) + size}
     if size > 0 and checked:
-        ledger.reserve(project, CONTENT, project.hex, {Resource.REGISTRY: amount})
+        ledger.reserve(project, CONTENT, project.hex, amount)
     else:
-        ledger.settle(project.pk, CONTENT, project.hex, {Resource.REGISTRY: amount})
+        ledger.settle(project.pk, CONTENT, project.hex, amount)
 
 
 def lock(project: Project) -> None:
     """Until the commit nobody else changes what the project holds. The project's key stays free."""
+    if not connection.features.has_select_for_update:
+        return  # one transaction at a time writes anyway
     Project.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=project.pk)
-
-
-def has_elsewhere(project: Project, blob: Blob, link: int) -> bool:
-    """Whether another link than ``link`` makes the project hold the blob."""
-    return BlobLink.objects.filter(project=project, blob=blob).exclude(pk=link).exists()
 
 
 def content_of(project_id: UUID) -> int:
@@ -62,7 +64,11 @@ def content_of(project_id: UUID) -> int:
 
 
 def _held(project_id: UUID) -> int:
-    line = Reservation.objects.filter(
-        holder_kind=CONTENT, holder_id=project_id.hex, resource=Resource.REGISTRY
-    ).first()
+    line = _mine(project_id).first()
     return line.amount if line else 0
+
+
+def _mine(project_id: UUID) -> QuerySet[Reservation]:
+    return Reservation.objects.filter(
+        holder_kind=CONTENT, holder_id=project_id.hex, resource=Resource.REGISTRY
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -52,23 +52,23 @@ def ensure_repository(access: Access, path: str) -> Repository:
 
 
 def lock(repository: Repository) -> None:
+    if not connection.features.has_select_for_update:
+        return  # one transaction at a time writes anyway
     Repository.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=repository.pk)
 
 
 def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> Blob:
     """The row of the blob, locked; its ``key`` is the given one unless those bytes were there before."""
     for _ in range(3):
+        fresh = Blob(digest=str(digest), size=size, key=key, store=store.kind)
+        Blob.objects.bulk_create([fresh], ignore_conflicts=True)
         blob = Blob.objects.select_for_update(no_key=True).filter(digest=str(digest)).first()
-        if blob is not None:
-            if not store.exists(blob.key):  # lost, perhaps with a disk; here they are again
-                Blob.objects.filter(pk=blob.pk).update(key=key, store=store.kind)
-                blob.key = key
-            return blob
-        try:
-            with transaction.atomic():
-                return Blob.objects.create(digest=str(digest), size=size, key=key, store=store.kind)
-        except IntegrityError:
-            continue  # the same bytes came twice at once
+        if blob is None:
+            continue  # it was there, and was swept this moment
+        if blob.key != key and not store.exists(blob.key):  # lost, perhaps with a disk; here they are again
+            Blob.objects.filter(pk=blob.pk).update(key=key, store=store.kind)
+            blob.key = key
+        return blob
     raise RuntimeError(f"the blob {digest} comes and goes")
 
 
@@ -79,14 +79,17 @@ def link(repository: Repository, blob: Blob, *, checked: bool = True) -> None:
     """
     accounting.lock(repository.project)
     held_until = timezone.now() + HOLD_PUSHED
-    row, created = BlobLink.objects.get_or_create(
-        repository=repository,
-        blob=blob,
-        defaults={"project_id": repository.project_id, "held_until": held_until},
+    there = list(
+        BlobLink.objects.filter(project=repository.project_id, blob=blob).values_list("repository", "pk")
     )
-    if not created:
-        BlobLink.objects.filter(pk=row.pk).update(held_until=held_until)
-    elif not accounting.has_elsewhere(repository.project, blob, row.pk):
+    mine = next((key for owner, key in there if owner == repository.pk), None)
+    if mine is not None:
+        BlobLink.objects.filter(pk=mine).update(held_until=held_until)
+        return
+    BlobLink.objects.create(
+        repository=repository, project_id=repository.project_id, blob=blob, held_until=held_until
+    )
+    if not there:
         accounting.add(repository.project, blob.size, checked=checked)
 
 

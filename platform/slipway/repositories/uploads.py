@@ -11,7 +11,7 @@ from slipway.blobs.store import BlobStore
 from slipway.ids import parse_id
 from slipway.projects.errors import QuotaExceeded
 from slipway.repositories import accounting, links
-from slipway.repositories.access import Access, reads, require_write
+from slipway.repositories.access import Access, Verb, reads, require_write
 from slipway.repositories.errors import NoSuchRepository, NoSuchUpload
 from slipway.repositories.models import Blob, Upload
 from slipway.repositories.queries import find_repository
@@ -19,8 +19,8 @@ from workers.oci.digest import Digest
 
 EXPIRE = timedelta(hours=1)
 """How long an upload may be silent."""
-FIRST = 64 << 10
-"""What an upload of unknown size holds of the quota at first."""
+FIRST, LEAST = 4 << 20, 64 << 10
+"""What an upload of unknown size holds of the quota at first; less, if there is not so much."""
 STEP = 16 << 20
 STEP_MAX = 256 << 20
 
@@ -36,8 +36,18 @@ def start(access: Access, path: str, declared: int | None = None) -> Upload:
         upload = Upload.objects.create(
             repository=repository, started_by=access.label[:200], expires_at=timezone.now() + EXPIRE
         )
-        accounting.reserve_upload(upload, max(declared or 0, FIRST))
+        if declared is not None:
+            accounting.reserve_upload(upload, declared)
+        else:
+            _reserve_first(upload)
     return upload
+
+
+def _reserve_first(upload: Upload) -> None:
+    try:
+        accounting.reserve_upload(upload, FIRST)
+    except QuotaExceeded:
+        accounting.reserve_upload(upload, LEAST)
 
 
 def get_upload(access: Access, path: str, upload_id: str) -> Upload:
@@ -51,7 +61,9 @@ def get_upload(access: Access, path: str, upload_id: str) -> Upload:
             raise NoSuchRepository(path)
         require_write(access, path, repository.project)
         raise NoSuchUpload
-    require_write(access, path, found.repository.project)
+    # What comes of it is named by a manifest, and whoever pushes that is asked by policy again.
+    if not (access.grants is not None and access.has(path, Verb.PUSH)):
+        require_write(access, path, found.repository.project)
     return found
 
 
@@ -94,14 +106,14 @@ def finish(upload: Upload, digest: Digest, size: int, key: str, store: BlobStore
     blob = None
     try:
         with transaction.atomic():
-            if not Upload.objects.select_for_update().filter(pk=upload.pk).exists():
+            if not Upload.objects.filter(pk=upload.pk).delete()[0]:
                 raise NoSuchUpload
             links.lock(upload.repository)
             blob = links.ensure_blob(digest, size, key, store)
             accounting.lock(upload.repository.project)
             accounting.release_upload(upload)
-            links.link(upload.repository, blob)
-            Upload.objects.filter(pk=upload.pk).delete()
+            # What was reserved is exchanged for what came of it.
+            links.link(upload.repository, blob, checked=upload.reserved < size)
     except BaseException:
         store.delete(key)
         raise

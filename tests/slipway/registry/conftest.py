@@ -6,7 +6,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from asgiref.sync import sync_to_async
 
 from slipway.accounts.services import issue_token
 from slipway.blobs.directory import DirectoryStore
@@ -14,7 +13,7 @@ from slipway.projects.models import Project
 from slipway.registry.application import Registry
 from slipway.registry.desk import Desk
 from tests.factories import make_actor, make_project
-from tests.registry_client import RegistryClient, nothing_else
+from tests.registry_client import RegistryClient, in_this_thread, nothing_else
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def pulls() -> list[UUID]:
 
 @pytest.fixture
 def registry(db: None, store: DirectoryStore, pulls: list[UUID]) -> Registry:
-    return Registry(nothing_else, Desk(lambda function: sync_to_async(function)(), store, pulls.append))
+    return Registry(nothing_else, Desk(in_this_thread, store, pulls.append))
 
 
 @pytest.fixture
