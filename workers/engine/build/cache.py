@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workers.content import full_disk
+from workers.content import full_disk, no_space
 from workers.engine.places import Places
 from workers.engine.runtime.process import boot_id
 from workers.engine.trees import remove_tree
@@ -266,6 +266,10 @@ class Cache:
 
     def _write(self, project: str, entry: Entry) -> None:
         layer = json.dumps(vars(entry.layer)) if entry.layer is not None else ""
+        with _full(self._places.build_cache):
+            self._insert(project, entry, layer)
+
+    def _insert(self, project: str, entry: Entry, layer: str) -> None:
         self._database.execute(
             f"INSERT OR REPLACE INTO entries (project, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
             (project, entry.key, entry.parent, entry.instruction, entry.content, entry.name, entry.created,
@@ -312,6 +316,17 @@ def _entry(row: Iterable[object]) -> Entry:
     *values, layer = row
     facts = LayerFacts(**json.loads(str(layer))) if layer else None
     return Entry(**dict(zip(_NAMES, values, strict=True)), layer=facts)  # type: ignore[arg-type]  # by the schema
+
+
+@contextmanager
+def _full(path: Path) -> Iterator[None]:
+    """SQLite's own word for a full disk."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error):
+            raise
+        raise no_space(path) from error
 
 
 def _connected(path: Path) -> sqlite3.Connection:

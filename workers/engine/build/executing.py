@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.content import no_space
 from workers.engine import bundles, leases, snapshots
 from workers.engine.build import room as rooms
 from workers.engine.build.output import Lines
@@ -30,6 +31,7 @@ HOSTNAME = "buildkitsandbox"
 """BuildKit's: what a program writes of its host's name into a layer is the same here and there."""
 _CHECK_EVERY = 0.2
 _PIPE = 64 << 10
+_FULL = 4 << 20
 _STUBS = (
     ("/proc", True), ("/sys", True), ("/dev", True),
     ("/etc/hosts", False), ("/etc/hostname", False), ("/etc/resolv.conf", False),
@@ -318,10 +320,18 @@ def _judge(task: Run, container: str) -> None:
         raise BuildExceeded(
             f"build exceeded {_shown(size)} at step {task.number}", limit="memory", bytes=size, exit_code=code
         )
+    if _is_full(task.room.directory):
+        raise no_space(task.room.directory)
     shown = " ".join(task.step.argv)
     raise StepFailed(
         f"process {shown[:500]!r} did not complete successfully: exit code: {code}", exit_code=code
     )
+
+
+def _is_full(directory: Path) -> bool:
+    """A command that fails with the disk so full fails for that, as far as anybody can tell."""
+    figures = os.statvfs(directory)
+    return figures.f_bavail * figures.f_frsize < _FULL or (figures.f_files > 0 and figures.f_favail == 0)
 
 
 def _shown(size: int) -> str:

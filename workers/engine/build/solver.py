@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers.content import full_disk
 from workers.engine.build.bases import Bases
 from workers.engine.build.cache import Cache, Entry, Session
 from workers.engine.build.contents import Digests
@@ -234,7 +235,8 @@ def cached(task: Task, line: int, work: Work) -> Entry:
             task.check()
             task.progress.begin(line)
             task.progress.note(line, reason=reason)
-            upper, size = work.make()
+            with full_disk(task.room.directory):
+                upper, size = work.make()
         now = time.time()
         entry = Entry(key, work.parent, instruction, work.content, work.name, now, now, size, boot_id(), None)
         entry = task.cache.commit(task.session, entry, upper)
