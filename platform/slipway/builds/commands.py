@@ -60,13 +60,13 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         raise BadCommand("The build of this job is gone.", job=job.hex)
     opened = json.loads(unseal(build.sealed)) if build.sealed else {"secrets": {}, "password": None}
     library = find_library()
-    access = {**_access(build.project), **home_of_builds(job)}
+    accounts = _access(build.project)
     return replace(
         command,
         attempt=job.attempt,
         options=replace(command.options, secrets=opened["secrets"]),
-        source=_with_account(replace(command.source, password=opened["password"]), access),
-        access=access,
+        source=_with_account(replace(command.source, password=opened["password"]), accounts),
+        access={**accounts, **home_of_builds(job)},
         shared_scope=UPSTREAM,
         library_scope=library.hex if library is not None else None,
         local_images=_images(build.project),
@@ -97,10 +97,11 @@ def _access(project: Project) -> dict[str, RegistryAccess]:
 
 
 def _with_account(source: BuildSource, access: Mapping[str, RegistryAccess]) -> BuildSource:
-    """With the project's account at the repository's host, unless the build brought its own."""
-    if source.kind != SourceKind.GIT or source.password or not source.url:
+    """With the project's account at the repository's host (over TLS), unless the build brought its own."""
+    url = urlsplit(source.url or "")
+    if source.kind != SourceKind.GIT or source.password or url.scheme != "https":
         return source
-    account = access.get(urlsplit(source.url).netloc)
+    account = access.get(url.netloc)
     if account is None or account.username is None or source.username not in (None, account.username):
         return source
     return replace(source, username=account.username, password=account.password)

@@ -186,7 +186,7 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Build the same once more, as a new build, and print its number."""
-    from slipway.cli.commands.build import parse_secrets
+    from slipway.cli.targets import parse_secrets
 
     session = session_of(ctx).heed(project=project, json=as_json)
     body = {"no_cache": no_cache, "secrets": parse_secrets(secret)}

@@ -1,0 +1,109 @@
+"""What nodes tell of builds, and what follows when they fall silent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from slipway import sweep
+from slipway.builds import services
+from slipway.builds.queries import get_build
+from slipway.nodes.models import Node
+from tests.factories import (
+    digest,
+)
+from tests.roads import RecordingRoad
+from tests.slipway.builds.acting import (
+    CANARY,
+    begin,
+    create,
+    progress,
+    sent,
+    states,
+    succeed,
+    tell,
+    text,
+    world,
+)
+from workers.messages import (
+    BuildFinished,
+    CancelJob,
+    Failure,
+    JobCancelled,
+    JobFailed,
+    JobProgressed,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_steps_are_the_record_and_a_lower_attempt_changes_nothing() -> None:
+    actor, project = world()
+    build = begin(services.create_build(actor, project, text()))
+    build = progress(build, 1, "done", "running", "waiting")
+    assert states(build) == ["done", "running", "waiting"]
+    build = progress(build, 2, "cached", "running", "waiting")
+    build = progress(build, 1, "done", "failed", "waiting")
+    assert states(build) == ["cached", "running", "waiting"]
+    assert build.attempt == 2
+
+
+def test_a_failed_build_says_why_and_what_never_ended() -> None:
+    actor, project = world()
+    build = begin(services.create_build(actor, project, text(secrets={"key": CANARY})))
+    assert build.sealed
+    progress(build, 1, "done", "failed", "running", "waiting")
+    cause = Failure("BUILD_STEP_FAILED", "exit 1", {"line": 3, "file": "Dockerfile"})
+    build = tell(build, JobFailed(build.job.hex, cause))
+    assert (build.state, build.job.cause["facts"]["line"]) == ("failed", 3)  # type: ignore[index]
+    assert states(build) == ["done", "failed", "cancelled", "skipped"]
+    assert build.sealed == ""
+
+
+def test_a_result_is_kept_once() -> None:
+    actor, project = world()
+    build = begin(services.create_build(actor, project, text(tags=("web",))))
+    tell(
+        build,
+        BuildFinished(build.job.hex, build.hex, 1, digest("image"), digest("manifest"), warnings=("W",)),
+    )
+    build = succeed(build)
+    assert (build.state, build.image_id, build.warnings) == ("succeeded", digest("image"), ["W"])
+    assert tell(build, BuildFinished(build.job.hex, build.hex, 9, digest("other"))).image_id == digest(
+        "image"
+    )
+
+
+def test_a_silent_worker_is_noticed_and_the_next_attempt_fences_it(road: RecordingRoad) -> None:
+    actor, project = world()
+    build = begin(create(road, (actor, project), text(secrets={"key": CANARY})))
+    road.take()
+    assert sweep.resend_jobs(timezone.now() + timedelta(seconds=9)) == 0
+    assert sweep.resend_jobs(timezone.now() + timedelta(seconds=11)) == 1
+    (command,) = sent(road)
+    assert (command.attempt, command.options.secrets) == (2, {"key": CANARY})
+    tell(build, JobProgressed(build.job.hex, "on"))
+    assert sweep.resend_jobs(timezone.now() + timedelta(seconds=9)) == 0
+    assert get_build(actor, project, "1").job.attempt == 2
+
+
+def test_nothing_is_attempted_again_while_events_are_unread(road: RecordingRoad) -> None:
+    actor, project = world()
+    begin(create(road, (actor, project), text()))
+    road.take()
+    Node.objects.update(facts={"last_seq": 7})
+    sweep.resend_jobs(timezone.now() + timedelta(seconds=11))
+    assert sent(road) == []
+
+
+def test_a_running_build_is_cancelled_by_its_nodes_answer(road: RecordingRoad) -> None:
+    actor, project = world()
+    build = begin(create(road, (actor, project), text()))
+    build = progress(build, 1, "running")
+    road.take()
+    services.cancel(actor, build)
+    assert road.take() == [CancelJob(build.job.hex)]
+    build = tell(build, JobCancelled(build.job.hex))
+    assert (build.state, states(build)) == ("cancelled", ["cancelled"])
