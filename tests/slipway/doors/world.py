@@ -121,7 +121,6 @@ def make_world() -> World:
     job = make_job(project)
     make_template("echo")
     credentials.set_credential(owner, project, "registry.invalid", "ada", "s3cret")
-    build = make_build(project, number=5550124, job={"state": "running"})
     manifest = make_manifest(project, "storefront", "v1")
     request = quotas.ask(owner, project, Resource.BUILDS, 50, "")
     known = {
@@ -134,9 +133,7 @@ def make_world() -> World:
         "container_id": container.id,
         "image": spare.image_id,
         "image_id": spare.image_id,
-        "build": str(build.number),
-        "number": str(build.number),
-        "build_id": build.hex,
+        **_build(project),
         "repository": "storefront",
         "tag": "v1",
         "manifest": manifest.digest,
@@ -165,6 +162,12 @@ def _tokens(people: Mapping[str, Actor], project: Project) -> dict[str, str]:
     tokens = {role: services.issue_token(actor, role, scopes=["admin"])[1] for role, actor in people.items()}
     robot = services.issue_token(people["owner"], "robot", scopes=["admin"], project=project, robot=True)
     return {**tokens, "robot": robot[1]}
+
+
+def _build(project: Project) -> dict[str, str]:
+    """The names of one that runs."""
+    build = make_build(project, number=5550124, job={"state": "running"})
+    return {"build": str(build.number), "number": str(build.number), "build_id": build.hex}
 
 
 def _container(project: Project, image: Image) -> Container:
