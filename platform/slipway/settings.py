@@ -158,7 +158,7 @@ CHANNEL_LAYERS = {
 CACHES = {
     "default": {
         # Shared by all web processes: failed sign-ins count wherever they arrive.
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "slipway.counting.CountingCache",
         "LOCATION": SLIPWAY_REDIS_URL,
         "KEY_PREFIX": f"{SLIPWAY_INSTANCE}:cache",
         "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 2},

@@ -21,7 +21,9 @@ from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.core.management import call_command
 from django.test import Client
+from redis import RedisError
 
+from slipway import counting
 from slipway import settings as platform_settings
 from slipway.accounts import services
 from slipway.accounts.actors import OPERATOR
@@ -132,6 +134,38 @@ def test_failed_attempts_are_counted_for_all_processes_in_redis(
     browser = Client()
     sign_in(browser)
     assert is_in(browser)
+
+
+def test_without_redis_people_sign_in_and_guessing_is_slowed_down_all_the_same(
+    settings: Any, tmp_path: Path, redis_socket: Path, broker: Any, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "AGAIN", 0.0)
+    configured = platform_settings.CACHES["default"]
+    away, back = f"unix://{tmp_path}/nobody.sock", f"unix://{redis_socket}"
+    settings.CACHES = {"default": {**configured, "LOCATION": away}}
+    browser = Client()
+    sign_in(browser)
+    assert is_in(browser)
+    for number in range(6):
+        answer = sign_in(Client(), password="guess", REMOTE_ADDR=f"192.0.2.{number}")
+    assert b"Too many failed" in answer.content
+    assert not broker.keys("*rl*")
+    settings.CACHES = {"default": {**configured, "LOCATION": back}}
+    sign_in(Client(), password="guess")
+    assert broker.keys("*rl*")
+
+
+def test_a_redis_that_does_not_answer_is_not_asked_every_time(tmp_path: Path) -> None:
+    cache = counting.CountingCache(f"unix://{tmp_path}/nobody.sock", {"KEY_PREFIX": "test"})
+    asked = []
+    cache._cache.add = lambda *args: asked.append(args) or fail()  # type: ignore[method-assign,func-returns-value]
+
+    def fail() -> bool:
+        raise RedisError("away")
+
+    assert [cache.add("guesses", 1) for _ in range(3)] == [True, False, False]
+    assert cache.incr("guesses") == 2
+    assert len(asked) == 1
 
 
 def test_lost_factors_are_reset_at_the_terminal(ada: User) -> None:
