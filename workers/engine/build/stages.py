@@ -19,6 +19,7 @@ from workers.errors import InvalidReference, NoSuchStage, StageCycle
 from workers.oci.reference import Reference
 
 SCRATCH = "scratch"
+_MOST_GUESSED = 5
 _IMAGES = ("alpine", "busybox", "debian", "fedora", "golang", "node", "python", "ruby", "ubuntu")
 
 
@@ -164,13 +165,14 @@ def _platform(start: typed.From, lexicon: Lexicon, scope: Scope, report: Report)
 
 def _undeclared(found: Expanded, start: typed.From, scope: Scope, report: Report) -> None:
     for name in sorted(found.missing - scope.known):
-        guess = nearest(name, sorted(scope.known))
+        guess = report.guess(name, sorted(scope.known))
         hint = f" (did you mean {guess}?)" if guess else ""
         report.add("UndefinedArgInFrom", start.location, name, comments=start.comments, hint=hint)
 
 
 def _declared_near(found: Expanded, scope: Scope) -> str:
-    return next((near for name in sorted(found.missing) if (near := nearest(name, sorted(scope.known)))), "")
+    missing = sorted(found.missing)[:_MOST_GUESSED]
+    return next((near for name in missing if (near := nearest(name, sorted(scope.known)))), "")
 
 
 # --------------------------------------------------------------------------- names

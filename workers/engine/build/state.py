@@ -13,7 +13,6 @@ from workers.engine.build.scopes import Scope
 from workers.engine.build.stages import Stages
 from workers.engine.build.steps import Step
 from workers.engine.dockerfile import instructions as typed
-from workers.engine.dockerfile.errors import nearest
 from workers.engine.dockerfile.expansion import Expanded, Lexicon
 from workers.engine.dockerfile.ignore import Ignore
 from workers.engine.dockerfile.locations import Location
@@ -103,7 +102,7 @@ class StageState:
         found = (lexicon or self.lexicon).expand(text, self.env)
         self.budget.spend(found.text)
         for name in sorted(found.missing - self.arguments.keys())[:_MOST_NAMED]:
-            guess = nearest(name, self.env)
+            guess = self.report.guess(name, self.env)
             if self.base_known or guess:
                 hint = f" (did you mean ${guess}?)" if guess else ""
                 self.report.add(

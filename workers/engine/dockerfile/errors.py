@@ -11,8 +11,9 @@ from itertools import islice
 from workers.engine.dockerfile.locations import Location
 from workers.errors import InvalidDockerfile
 
-_LONGEST_GUESS = 60
+_LONGEST_GUESS = 40
 _MOST_COMPARED = 200
+_MOST_EDITS = 3
 
 
 class Mistake(ValueError):
@@ -61,26 +62,32 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The one of ``known`` that ``word`` was probably meant to be, or nothing. Case does not count."""
     if len(word) > _LONGEST_GUESS:
         return ""
-    allowed = max(1, len(word) // 3) if len(word) > 1 else 0
-    best, fewest = "", allowed + 1
+    best, fewest = "", min(_MOST_EDITS, max(1, len(word) // 3)) + 1 if len(word) > 1 else 1
     for each in islice(known, _MOST_COMPARED):
-        if abs(len(each) - len(word)) < fewest and 0 < (edits := _edits(word.lower(), each.lower())) < fewest:
-            best, fewest = each, edits
-        elif each.lower() == word.lower() and each != word:
+        edits = _edits(word.lower(), each.lower(), fewest - 1)
+        if edits == 0 and each != word:
             return each
+        if 0 < edits < fewest:
+            best, fewest = each, edits
     return best
 
 
-def _edits(one: str, other: str) -> int:
-    """Letters to insert, delete, replace or swap with their neighbour."""
-    older: list[int] = []
-    last = list(range(len(other) + 1))
+def _edits(one: str, other: str, limit: int) -> int:
+    """Letters to insert, delete, replace or swap with their neighbour; not counted beyond ``limit``."""
+    over = limit + 1
+    if abs(len(one) - len(other)) > limit:
+        return over
+    older: dict[int, int] = {}
+    last = {j: j for j in range(limit + 1)}
     for i, left in enumerate(one, 1):
-        row = [i]
-        for j, right in enumerate(other, 1):
-            fewest = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (left != right))
+        row = {0: i} if i <= limit else {}
+        for j in range(max(1, i - limit), min(len(other), i + limit) + 1):  # farther off it is over anyway
+            right = other[j - 1]
+            fewest = min(
+                last.get(j, over) + 1, row.get(j - 1, over) + 1, last.get(j - 1, over) + (left != right)
+            )
             if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
-                fewest = min(fewest, older[j - 2] + 1)
-            row.append(fewest)
+                fewest = min(fewest, older.get(j - 2, over) + 1)
+            row[j] = min(fewest, over)
         older, last = last, row
-    return last[-1]
+    return last.get(len(other), over)

@@ -47,6 +47,8 @@ RULES = {
     ),
 }
 EXPERIMENTAL = frozenset({"InvalidDefinitionDescription"})
+_MOST_FINDINGS = 500
+_MOST_GUESSES = 20
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
@@ -87,11 +89,19 @@ class Report:
 
     options: CheckOptions = CheckOptions()
     findings: dict[Finding, None] = field(default_factory=dict)
+    guesses: int = 0
+
+    def guess(self, word: str, known: Iterable[str]) -> str:
+        """What was probably meant; only so often, for comparing takes longer than writing."""
+        self.guesses += 1
+        return nearest(word, known) if self.guesses <= _MOST_GUESSES else ""
 
     def add(
         self, rule: str, location: Location, *facts: str, comments: Iterable[str] = (), hint: str = ""
     ) -> None:
         """``comments``: those above the instruction, which may hold a ``check=`` of their own."""
+        if len(self.findings) >= _MOST_FINDINGS:
+            return
         if self.options.skips(rule) or any(_own(comment).skips(rule) for comment in comments):
             return
         self.findings[Finding(rule, RULES[rule].format(*facts) + hint, location)] = None

@@ -64,6 +64,12 @@ LARGE = {
     "a long variable": f"FROM debian\nENV A={'x' * (MAX_CHARACTERS - 100)}",
     "many words": f"FROM debian\nLABEL {'a=b ' * (SIZE // 4)}",
     "many substitutions": f"FROM debian\nENV A={'$A' * (SIZE // 2)}",
+    "many undefined variables": "FROM scratch\nENV "
+    + " ".join(f"{'N' * 36}{number:04}=x" for number in range(300))
+    + "\nLABEL "
+    + " ".join(f"a=${'N' * 36}{number:04}" for number in range(1000, 4000)),
+    "many undefined arguments": "".join(f"ARG {'N' * 36}{number:04}\n" for number in range(300))
+    + "".join(f"FROM debian:${'N' * 36}{number:04}\n" for number in range(1000, 1500)),
     "many heredocs": "FROM debian\n" + "COPY <<E /\nx\nE\n" * (MAX_INSTRUCTIONS // 4),
     "blanks before a mark": f"FROM debian\nRUN a {' ' * SIZE}x",
     "blanks in a directive": f"# escape={' ' * SIZE}x",
