@@ -30,7 +30,7 @@ class Answer:
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()
         ]
-        if "Content-Length" not in self.headers and self.status != 204:
+        if "Content-Length" not in self.headers and self.status not in (204, 304):
             length = self.length if self.reader else len(self.body)
             headers.append((b"content-length", str(length).encode()))
         if self.leaves_body:

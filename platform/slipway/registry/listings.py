@@ -11,6 +11,7 @@ from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.registry.faults import SignInFirst
 from slipway.repositories import queries
+from slipway.repositories.errors import InsufficientGrant
 from slipway.repositories.models import Manifest
 from workers.oci.descriptor import OCI_INDEX
 from workers.oci.digest import Digest
@@ -44,6 +45,8 @@ def _catalog(call: Call) -> tuple[list[str], bool]:
     access = identify(call)
     if access.is_anonymous:
         raise SignInFirst
+    if not access.may_list:
+        raise InsufficientGrant("This token does not say that it may list repositories.")
     count = _count(call)
     rows = queries.readable(access)
     if last := call.parameter("last")[:255].replace("\0", ""):

@@ -44,6 +44,8 @@ class Access:
     is_node: bool = False
     """A node with a token made for one errand: its grants are all it has."""
     origin: str = ""
+    may_list: bool = True
+    """Whether the list of repositories may be asked for; a bearer token must say so."""
 
     @classmethod
     def of(cls, actor: Actor) -> Access:

@@ -145,6 +145,7 @@ def access_of(claims: Claims, origin: str = "") -> Access:
         is_anonymous=not (claims.user or claims.token or claims.is_node),
         is_node=claims.is_node,
         origin=origin,
+        may_list=claims.catalog,
     )
 
 

@@ -73,6 +73,9 @@ def test_the_catalog_shows_what_the_caller_sees(
     refused = anonymous.call("GET", "/v2/_catalog")
     assert refused.status == 401
     assert 'scope="registry:catalog:*"' in refused.headers["www-authenticate"]
+    narrow = client.sign_in(f"repository:{paths[0]}:pull").call("GET", "/v2/_catalog")
+    assert narrow.status == 401
+    assert 'error="insufficient_scope"' in narrow.headers["www-authenticate"]
     assert client.sign_in("registry:catalog:*").call("GET", "/v2/_catalog").json["repositories"] == paths
 
 
