@@ -25,6 +25,7 @@ NEVER = (
     "containers' writable layers, and so what they wrote into their file systems",
     "containers' logs",
     "uploads and jobs under way",
+    "the registry's blobs: save where SLIPWAY_BLOBS keeps them beside the backup",
     "Redis, which holds nothing that must survive",
 )
 LAYERS = "the layers of images (made again by importing them, or kept by --with-images)"
