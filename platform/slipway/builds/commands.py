@@ -66,7 +66,7 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         attempt=job.attempt,
         options=replace(command.options, secrets=opened["secrets"]),
         source=_with_account(replace(command.source, password=opened["password"]), accounts),
-        access={**accounts, **home_of_builds(job)},
+        access={**accounts, **home_of_builds(job, command.options)},
         shared_scope=UPSTREAM,
         library_scope=library.hex if library is not None else None,
         local_images=_images(build.project),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
@@ -14,7 +15,8 @@ from slipway.catalog.registries import Registries
 from slipway.jobs.handlers import JobCommand
 from slipway.jobs.models import Job
 from slipway.projects.models import Project
-from workers.messages import PullImage, PushImage, RegistryAccess
+from workers.errors import InvalidReference
+from workers.messages import BuildOptions, PullImage, PushImage, RegistryAccess
 from workers.oci.reference import Reference
 
 log = structlog.get_logger(__name__)
@@ -41,11 +43,26 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
     return replace(command, access=with_secret(job.project, reference, command.access))
 
 
-def home_of_builds(job: Job) -> dict[str, RegistryAccess]:
-    """Our own registry by its hosts, for what the stages of a build may begin from; with its token."""
+def home_of_builds(job: Job, options: BuildOptions) -> dict[str, RegistryAccess]:
+    """Our own registry by its hosts, for what a build begins from and where its cache goes; with a token."""
     registries = Registries.of_settings()
-    ours = replace(plan_home_access(registries), password=token_for_builds(job))
+    caches = _cache_repositories(options.cache_to, registries)
+    ours = replace(plan_home_access(registries), password=token_for_builds(job, caches))
     return dict.fromkeys((*registries.own, registries.node), ours)
+
+
+def _cache_repositories(targets: Iterable[str], registries: Registries) -> list[str]:
+    """Of ``web:cache`` or ``type=registry,ref=web:cache``, as far as they lie in our own registry."""
+    found = []
+    for text in targets:
+        named = [part[4:] for part in text.split(",") if part.startswith("ref=")] or [text]
+        try:
+            reference = Reference.parse(named[0])
+        except InvalidReference:  # the node says what is wrong with it
+            continue
+        if registries.is_ours(reference):
+            found.append(reference.repository)
+    return found
 
 
 def with_secret(project: Project, reference: Reference, access: RegistryAccess) -> RegistryAccess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db.models import Q
 
 from slipway.accounts.actors import Actor
@@ -60,13 +62,15 @@ def token_for(job: Job, command: PullImage | PushImage, reference: Reference) ->
     return tokens.mint(project, path.name, actions, TOKEN_SECONDS, for_actor=actor)
 
 
-def token_for_builds(job: Job) -> str:
+def token_for_builds(job: Job, caches: Iterable[str] = ()) -> str:
     """Good for pulling what stages may begin from: the project's own repositories, the library's, then others
-    that whoever wished the build may see."""
+    that whoever wished the build may see; and for pushing to ``caches``, as far as they are the project's."""
     actor = Actor(user=job.created_by) if job.created_by is not None else None
     seen = readable(Access.of(actor) if actor is not None else Access())
     near = Q(project=job.project) | Q(project__library=True)
     paths = [*Repository.objects.filter(near).values_list("path", flat=True)[:BUILD_REPOSITORIES]]
     paths += seen.exclude(near).values_list("path", flat=True)[: BUILD_REPOSITORIES - len(paths)]
-    claims = tokens.Claims("access", is_node=True, grants=dict.fromkeys(paths, frozenset({"pull"})))
-    return tokens.sign(claims, TOKEN_SECONDS)
+    grants = dict.fromkeys(paths, frozenset({"pull"}))
+    mine = [path for path in caches if path.startswith(f"{job.project.path}/")]
+    grants |= dict.fromkeys(mine, frozenset({"pull", "push"}))
+    return tokens.sign(tokens.Claims("access", is_node=True, grants=grants), TOKEN_SECONDS)

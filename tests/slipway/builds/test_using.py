@@ -13,6 +13,7 @@ from slipway.jobs.models import Job, JobState
 from slipway.repositories import tokens
 from slipway.repositories.models import Repository
 from tests.factories import make_build, make_image, make_project
+from workers.messages import BuildOptions
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +37,9 @@ def test_a_build_may_begin_from_what_its_project_has_in_our_registry() -> None:
     project, others = make_project(), make_project()
     for owner in (project, others):
         Repository.objects.create(project=owner, name="web", path=f"{owner.path}/web")
-    access = home_of_builds(make_build(project).job)
+    own, theirs = (f"localhost:8000/{owner.path}/cache" for owner in (project, others))
+    targets = (f"type=registry,ref={own}:1,mode=max", f"{theirs}:1", "inline", "type=registry,ref=No No")
+    access = home_of_builds(make_build(project).job, BuildOptions(cache_to=targets))
     assert access.keys() >= {"localhost:8000", "127.0.0.1:8000"}
     claims = tokens.verify(access["localhost:8000"].password or "", "access")
-    assert claims.grants == {f"{project.path}/web": {"pull"}}
+    assert claims.grants == {f"{project.path}/web": {"pull"}, f"{project.path}/cache": {"pull", "push"}}
