@@ -14,6 +14,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MAX_PATTERNS = 2000
+MAX_ODD = 100
+"""Patterns that cannot be compared name by name."""
+MAX_LENGTH = 4096
 _DEEP = "**"
 
 
@@ -39,7 +43,13 @@ class Ignore:
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Ignore:
         """Raise ``InvalidPattern``."""
-        return cls(tuple(_Pattern.parse(each.strip()) for each in patterns if each.strip()))
+        texts = [each.strip() for each in patterns if each.strip()]
+        if len(texts) > MAX_PATTERNS:
+            raise InvalidPattern(f"there are {len(texts)} patterns; at most {MAX_PATTERNS} are read")
+        parsed = tuple(_Pattern.parse(text) for text in texts)
+        if sum(each.odd is not None for each in parsed) > MAX_ODD:
+            raise InvalidPattern(f"more than {MAX_ODD} patterns hold '**' within a name or a class like [^a]")
+        return cls(parsed)
 
     @property
     def root(self) -> Place:
@@ -124,6 +134,8 @@ class _Pattern:
 
     @classmethod
     def parse(cls, text: str) -> _Pattern:
+        if len(text) > MAX_LENGTH:
+            raise InvalidPattern(f"the pattern {text[:40]!r}… is longer than {MAX_LENGTH} characters")
         text = _clean(text)
         exception = text.startswith("!")
         if exception:

@@ -53,6 +53,12 @@ def test_patterns_that_are_none(pattern: str) -> None:
         Ignore.parse(pattern)
 
 
+@pytest.mark.parametrize("text", ["a\n" * 2001, "a**b\n" * 101, "a" * 4097])
+def test_more_than_anybody_writes_is_refused(text: str) -> None:
+    with pytest.raises(InvalidPattern):
+        Ignore.parse(text)
+
+
 @pytest.mark.parametrize(
     ("patterns", "directory", "maybe"),
     [
