@@ -95,6 +95,7 @@ api = [
     path("quota-requests/<str:quota_request>", quotas.RequestDetail.as_view(), name="quota-request"),
     path("quota-requests/<str:quota_request>/approve", quotas.Approve.as_view(), name="quota-approve"),
     path("quota-requests/<str:quota_request>/decline", quotas.Decline.as_view(), name="quota-decline"),
+    path("repositories", repositories.Search.as_view(), name="repository-search"),
     path(f"{PROJECT}/repositories", repositories.Repositories.as_view(), name="repositories"),
     path(REPOSITORY, repositories.RepositoryDetail.as_view(), name="repository"),
     path(f"{REPOSITORY}/tags", repositories.Tags.as_view(), name="repository-tags"),

@@ -19,6 +19,7 @@ from slipway.console.views import (
     projects,
     recipes,
     registries,
+    repositories,
     teams,
     templates,
     tokens,
@@ -27,6 +28,7 @@ from slipway.console.views import (
 )
 
 IN_PROJECT = "projects/<slug:team>/<slug:slug>"
+REPOSITORY = f"{IN_PROJECT}/repositories/<str:repository>"
 CONTAINER = r"^containers/(?P<container_id>[0-9a-f]{64})"
 
 urlpatterns = [
@@ -109,6 +111,12 @@ urlpatterns = [
     path(f"{IN_PROJECT}/quota", usage.quota, name="quota"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:token_id>/revoke", tokens.token_revoke, name="token-revoke"),
+    path(f"{IN_PROJECT}/repositories/", repositories.repository_list, name="repositories"),
+    path(f"{REPOSITORY}/", repositories.repository, name="repository"),
+    path(f"{REPOSITORY}/run", repositories.repository_run, name="repository-run"),
+    path(f"{REPOSITORY}/delete-tag", repositories.repository_delete_tag, name="repository-delete-tag"),
+    path(f"{REPOSITORY}/settings", repositories.repository_settings, name="repository-settings"),
+    path(f"{REPOSITORY}/delete", repositories.repository_delete, name="repository-delete"),
     path("catalog/", catalog.catalog, name="catalog"),
     path("catalog/templates/new", templates.template_new, name="template-new"),
     path("catalog/templates/<slug:template>/", templates.template, name="template"),

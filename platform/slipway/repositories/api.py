@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,8 +12,9 @@ from rest_framework.response import Response
 
 from slipway import keeping
 from slipway.accounts.errors import InvalidRequest
+from slipway.pagination import paginate
 from slipway.projects.queries import get_project_by_path
-from slipway.repositories import manifests, queries, services
+from slipway.repositories import manifests, queries, search, services
 from slipway.repositories.access import Access
 from slipway.repositories.expiry import Plan
 from slipway.repositories.models import Manifest, Repository, Visibility
@@ -177,6 +179,51 @@ class TagQuery(StrictSerializer):
     keep_manifest = serializers.BooleanField(
         required=False, default=False, help_text="Only the tag goes, even if nothing else names its image."
     )
+
+
+class RepositoryCardOut(RepositoryOut):
+    tag = serializers.CharField(help_text="The newest; empty if it has none.")
+    kind = serializers.CharField(help_text="image, chart or artifact, by the newest tag.")
+    size = serializers.IntegerField(help_text="Bytes of all blobs the newest tag needs.")
+
+    def to_representation(self, card: search.Card) -> dict[str, Any]:
+        known = RepositoryOut(card.repository).data
+        return {**known, "tag": card.tag, "kind": card.kind, "size": card.size}
+
+
+class SearchQuery(PageQuery):
+    q = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=200, help_text="Words of path and readme."
+    )
+    place = serializers.ChoiceField(
+        choices=search.PLACES, required=False, default=None, help_text="For all; my teams'; where I may push."
+    )
+    visibility = serializers.ChoiceField(choices=Visibility.choices, required=False, default=None)
+    kind = serializers.ChoiceField(choices=search.KINDS, required=False, default=None)
+    architecture = serializers.CharField(
+        required=False, default="", max_length=40, help_text="Of indexes, as amd64.", allow_blank=True
+    )
+    days = serializers.IntegerField(
+        required=False, default=None, min_value=0, max_value=36_500, help_text="Pushed to within so many."
+    )
+
+
+class Search(ApiView):
+    @extend_schema(
+        operation_id="search_repositories",
+        responses=page_of(RepositoryCardOut),
+        parameters=[SearchQuery],
+        summary="Repositories I can see, the one pushed to last first",
+    )
+    def get(self, request: Request) -> Response:
+        asked = self.query(SearchQuery)
+        facets = {name: asked[name] or "" for name in ("place", "visibility", "kind", "architecture")}
+        wanted = search.Wanted(asked["q"], **facets, days=asked["days"])
+        rows = search.search(Access.of(self.actor), wanted, timezone.now())
+        order = ("-sorted_at", "-id")
+        page = paginate(self.request, rows, order, cursor=asked["cursor"], limit=asked["limit"])
+        found = RepositoryCardOut(search.cards(page.items), many=True).data
+        return Response({"items": found, "next": page.next})
 
 
 class RepositoryView(ApiView):

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.console import figures
 from slipway.console.looks import container_cause, container_look
-from slipway.console.views.images import _instruction
+from slipway.console.stacks import _instruction
 from slipway.containers.models import Container, State
 from slipway.nodes.models import Node
 

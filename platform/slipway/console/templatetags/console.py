@@ -16,6 +16,7 @@ from slipway.builds.models import Build, BuildStep
 from slipway.console import figures, looks
 from slipway.containers.models import Container
 from slipway.jobs.models import Job, LayerState
+from slipway.repositories.models import Repository
 
 register = template.Library()
 
@@ -57,6 +58,12 @@ def cpus(millis: int) -> str:
 def short_digest(digest: str) -> str:
     """Twelve digits, as Docker shows ids."""
     return digest.rpartition(":")[2][:12]
+
+
+@register.filter
+def repository_key(repository: Repository) -> str:
+    """What its address calls it: its name, or its id where that has slashes."""
+    return repository.hex if "/" in repository.name else repository.name
 
 
 @register.filter

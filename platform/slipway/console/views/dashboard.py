@@ -14,10 +14,12 @@ from slipway.console import overview
 from slipway.console.calls import Call, curls
 from slipway.console.members import member_page
 from slipway.console.views.answers import live_page
+from slipway.console.views.catalog import found_repositories, wanted_of
 from slipway.containers.queries import list_containers
 from slipway.jobs.queries import list_jobs
 from slipway.nodes.queries import list_nodes
 from slipway.projects.queries import find_library, list_projects
+from slipway.repositories.access import Access
 
 PALETTE_CONTAINERS = 200
 
@@ -27,7 +29,9 @@ def home(request: HttpRequest) -> HttpResponse:
     """The dashboard; for everybody else the front page."""
     if isinstance(request.user, User):
         return dashboard(request)
-    return render(request, "console/front.html")
+    wanted = wanted_of(request, "public")
+    context = found_repositories(request, Access(), wanted) | {"query": wanted.words}
+    return render(request, "console/front.html", context)
 
 
 @member_page

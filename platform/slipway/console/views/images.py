@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,10 +14,11 @@ from slipway.accounts.errors import NotAllowed
 from slipway.accounts.policy import Action, can, require
 from slipway.catalog import queries, services
 from slipway.catalog.models import Image
-from slipway.catalog.queries import HistoryEntry, LayerUse
 from slipway.catalog.sizes import disk_use, measure
 from slipway.console.calls import Call, curls
+from slipway.console.figures import size_text
 from slipway.console.members import member_page
+from slipway.console.stacks import Plate, plate_of
 from slipway.console.views.answers import live_page
 from slipway.console.views.transfers import push_target
 from slipway.jobs.models import JobKind
@@ -81,17 +81,6 @@ def image_import(request: HttpRequest, actor: Actor, team: str, slug: str) -> Ht
     return render(request, "console/image_import.html", context)
 
 
-@dataclass(frozen=True)
-class Plate:
-    """One layer or one line of history without a layer, as drawn in the stack."""
-
-    entry: HistoryEntry
-    use: LayerUse | None
-    keyword: str
-    """The Dockerfile instruction, where one can be told."""
-    rest: str
-
-
 @require_safe
 @member_page
 def image(request: HttpRequest, actor: Actor, team: str, slug: str, image_id: str) -> HttpResponse:
@@ -133,27 +122,24 @@ def _plates(found: Image, sharing: queries.Sharing) -> list[Plate]:
     uses = {use.layer.pk: use for use in sharing.layers}
     plates = []
     for entry in reversed(queries.history(found)):
-        keyword, rest = _instruction(entry.created_by)
         use = uses.get(entry.layer.pk) if entry.layer else None
-        plates.append(Plate(entry, use, keyword, rest or entry.comment))
+        if use is None:
+            plates.append(plate_of(entry.created_by, entry.comment))
+            continue
+        layer = use.layer
+        came = f"{size_text(layer.size)} as it came" if layer.size != layer.unpacked_size else ""
+        plates.append(
+            plate_of(
+                entry.created_by,
+                entry.comment,
+                size=layer.unpacked_size,
+                digest=layer.diff_id,
+                word="diffID",
+                note=came,
+                shared_with=use.shared_with,
+            )
+        )
     return plates
-
-
-_KEYWORDS = frozenset(
-    {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN"}
-    | {"SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
-)
-
-
-def _instruction(created_by: str) -> tuple[str, str]:
-    """Keyword and the rest of a history line, whichever builder wrote it."""
-    text = created_by.strip()
-    for noise in ("/bin/sh -c #(nop)", "|0 "):
-        text = text.removeprefix(noise).strip()
-    if text.startswith("/bin/sh -c "):
-        return "RUN", text.removeprefix("/bin/sh -c ").strip()
-    word, _, rest = text.partition(" ")
-    return (word, rest.removesuffix("# buildkit").strip()) if word in _KEYWORDS else ("", text)
 
 
 def _config(found: Image) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""An image of a repository as a stack: its layers, the instruction that made each, and who shares it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.blobs.store import BlobStore
+from slipway.repositories.access import Access
+from slipway.repositories.models import BlobLink, Manifest, ManifestBlob
+from slipway.repositories.queries import readable
+from workers.errors import NoSuchBlob
+
+CONFIG_MAX = 4 << 20
+SHOWN_MAX = 8
+"""Repositories named as sharing a layer."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    digest: str
+    size: int
+    shared_with: tuple[str, ...]
+    """Paths of other repositories the caller sees that have it, too."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Of the history, or a layer that none tells of."""
+
+    created_by: str
+    layer: Layer | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    platform: str
+    lines: tuple[Line, ...]
+    """The oldest first."""
+
+    @property
+    def shared_size(self) -> int:
+        return sum(line.layer.size for line in self.lines if line.layer and line.layer.shared_with)
+
+
+def stack_of(access: Access, manifest: Manifest, store: BlobStore) -> Stack:
+    """Of a manifest as ``show_manifest`` gives it; empty of lines for what has no layers."""
+    references = list(manifest.references.all())
+    config: dict[str, Any] = {}
+    if references and references[0].blob.digest == manifest.config_digest:
+        config = _config(references.pop(0), store)
+    layers = _layers(access, manifest, references)
+    history = config.get("history")
+    lines = [line for line in history if isinstance(line, dict)] if isinstance(history, list) else []
+    platform = f"{config.get('os') or ''}/{config.get('architecture') or ''}".strip("/")
+    return Stack(platform[:100], tuple(_paired(lines, layers)))
+
+
+def _config(reference: ManifestBlob, store: BlobStore) -> dict[str, Any]:
+    blob = reference.blob
+    if blob.size > CONFIG_MAX:
+        return {}
+    try:
+        reader = store.open(blob.key)
+    except NoSuchBlob:
+        return {}
+    try:
+        found = json.loads(reader.read(0, blob.size))
+    except (ValueError, RecursionError):
+        return {}
+    finally:
+        reader.close()
+    return found if isinstance(found, dict) else {}
+
+
+def _layers(access: Access, manifest: Manifest, references: list[ManifestBlob]) -> list[Layer]:
+    others = BlobLink.objects.filter(
+        blob__in=[reference.blob_id for reference in references],
+        repository__in=readable(access).order_by().values("pk"),
+    ).exclude(repository=manifest.repository_id)
+    sharers: dict[object, list[str]] = {}
+    for blob, path in others.order_by("repository__path").values_list("blob", "repository__path"):
+        sharers.setdefault(blob, []).append(path)
+    return [
+        Layer(each.blob.digest, each.blob.size, tuple(sharers.get(each.blob_id, ())[:SHOWN_MAX]))
+        for each in references
+    ]
+
+
+def _paired(history: list[dict[str, Any]], layers: list[Layer]) -> list[Line]:
+    left = list(layers)
+    lines = []
+    for entry in history:
+        empty = entry.get("empty_layer") is True
+        text = entry.get("created_by")
+        lines.append(Line(text if isinstance(text, str) else "", None if empty or not left else left.pop(0)))
+    return lines + [Line("", layer) for layer in left]
