@@ -23,7 +23,7 @@ from workers.engine.dockerfile import instructions as typed
 from workers.engine.dockerfile.errors import Mistake
 from workers.engine.dockerfile.expansion import Lexicon
 from workers.engine.dockerfile.gitrefs import GitReference, check_commit, parse_git
-from workers.engine.dockerfile.ignore import Ignore
+from workers.engine.dockerfile.ignore import Ignore, InvalidPattern
 from workers.errors import InvalidDigest
 from workers.oci.digest import Digest
 
@@ -42,7 +42,7 @@ def copy(state: StageState, instruction: typed.Copy) -> CopyStep:
     root = _root(state, instruction)
     paths = [expand(path) for path in instruction.paths]
     chown, chmod, checksum = map(expand, (instruction.chown, instruction.chmod, instruction.checksum))
-    exclude = tuple(map(expand, instruction.exclude))
+    exclude = _patterns(tuple(map(expand, instruction.exclude)))
     target = expand(instruction.destination)
     if chmod:
         _check_mode(chmod)
@@ -97,6 +97,14 @@ def _history(instruction: typed.Copy, paths: list[str], target: str, chown: str,
         words.append(f"--chmod={chmod}")
     words += [*paths, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), target]
     return " ".join(words) + " # buildkit"
+
+
+def _patterns(exclude: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Ignore.of(exclude)
+    except InvalidPattern as error:
+        raise Mistake(f"--exclude: {error}", "--exclude") from None
+    return exclude
 
 
 def _check_mode(mode: str) -> None:

@@ -242,6 +242,7 @@ MISTAKES = [
     ("FROM debian\nADD https://x.test/a.git?ref=a&tag=b c", "the address names several refs"),
     ("FROM debian\nCOPY --chmod=99 a b", "--chmod is '99'"),
     ("FROM debian\nCOPY --chmod=17777 a b", "--chmod is '17777'"),
+    ("FROM debian\nCOPY --exclude=[a . /", "--exclude: the pattern '[a' has a '['"),
     ("FROM debian\nRUN", "RUN needs a command"),
     ("FROM debian\nRUN --mount=type=tmpfs,target=/ x", "nothing can be mounted at '/'"),
     ("FROM debian\nRUN --mount=type=cache,target=/x,id=$A,uid=$B x", "the mount's uid is a number, not ''"),
