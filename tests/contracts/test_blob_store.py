@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from slipway.blobs.directory import DirectoryStore
 from slipway.blobs.places import BucketPlace, DirectoryPlace, parse_place
-from slipway.blobs.s3 import PIECE, connect
+from slipway.blobs.s3 import PIECE
 from slipway.blobs.store import BlobStore
+from tests.buckets import bucket_server, new_bucket
 from workers.errors import NoSuchBlob
 from workers.oci.digest import Digest
 
@@ -22,30 +22,16 @@ UPLOAD = "0123456789abcdef" * 2
 
 
 @pytest.fixture(scope="module")
-def bucket_server() -> Iterator[str]:
-    """moto's server on loopback; nothing leaves the machine."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from moto.server import ThreadedMotoServer
-
-        server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+def endpoint() -> Iterator[str]:
+    with bucket_server() as address:
+        yield address
 
 
 @pytest.fixture(params=["directory", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "directory":
         return DirectoryStore(tmp_path / "blobs")
-    endpoint = request.getfixturevalue("bucket_server")
-    name = f"b{random.randrange(10**9)}"
-    made = connect(BucketPlace(name, "some/prefix/", endpoint, "us-east-1", "key", "secret"))
-    made.client.create_bucket(Bucket=name)
-    return made
+    return new_bucket(request.getfixturevalue("endpoint"))
 
 
 def write(store: BlobStore, data: bytes, offset: int = 0, upload: str = UPLOAD) -> None:

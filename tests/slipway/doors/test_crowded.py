@@ -18,6 +18,8 @@ from slipway.catalog.models import Image, Reference
 from slipway.containers.models import Container
 from slipway.jobs.models import Job
 from slipway.projects.models import Project, QuotaRequest
+from slipway.repositories.models import Manifest, Repository, Tag
+from slipway.repositories.names import sort_key
 from tests.factories import digest
 from tests.slipway.doors.table import Door, read_doors
 from tests.slipway.doors.world import World
@@ -39,6 +41,7 @@ def crowd(world: World, count: int) -> None:
     names = [uuid.uuid4().hex for _ in range(count)]
     crowd_people(project, world.users["owner"], names)
     crowd_things(project, names)
+    crowd_repositories(project, names)
     QuotaRequest.objects.bulk_create(
         QuotaRequest(project=project, resource="cpu_millis", amount=1, state="declined") for _ in names
     )
@@ -85,6 +88,18 @@ def crowd_things(project: Project, names: list[str]) -> None:
     Build.objects.bulk_create(
         Build(project=project, job=each, number=first + number, source_kind="none")
         for number, each in enumerate(jobs)
+    )
+
+
+def crowd_repositories(project: Project, names: list[str]) -> None:
+    """As many repositories, and as many tags of one image in the repository of the world."""
+    manifest = Manifest.objects.filter(repository__project=project)[0]
+    Repository.objects.bulk_create(
+        Repository(project=project, name=name, path=f"{project.path}/{name}") for name in names
+    )
+    Tag.objects.bulk_create(
+        Tag(repository=manifest.repository, manifest=manifest, name=name, sort_key=sort_key(name))
+        for name in names
     )
 
 
