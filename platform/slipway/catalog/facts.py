@@ -30,7 +30,8 @@ def note_pull(job: Job | None, image: Image, origin: Origin, at: datetime) -> No
     if origin.stale:
         Job.objects.filter(pk=job.pk).update(detail=f"Taken from the cache: {origin.stale}"[:500])
     command = _pull_of(job)
-    if command is not None and reference.tag and not Registries.of_settings().is_ours(reference):
+    by_tag = reference.tag is not None and reference.digest is None
+    if command is not None and by_tag and not Registries.of_settings().is_ours(reference):
         _remember(command, image, reference, origin, at)
 
 

@@ -96,6 +96,15 @@ def test_a_tag_is_only_as_fresh_as_upstreams_last_word() -> None:
     assert row.fetched_at == LATER
 
 
+def test_a_pull_by_digest_tells_nothing_of_what_the_tag_means() -> None:
+    """Else whoever pulls an old digest would hand it to everybody who asks for the tag."""
+    _, imported = pull(make_project(), reference=f"{TAGGED}@{digest('manifest')}")
+    told = replace(ORIGIN, reference=f"{TAGGED}@{digest('manifest')}")
+    events.apply(replace(imported, origin=told, references=()), make_node(), NOW)
+    assert Trace.objects.get().repo_digest == f"busybox@{digest('index')}"
+    assert not UpstreamTag.objects.exists()
+
+
 def test_a_fallback_says_so_on_job_and_image() -> None:
     project, node = make_project(), make_node()
     job, imported = pull(project, fallback_digest=digest("manifest"))
