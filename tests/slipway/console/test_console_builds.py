@@ -157,6 +157,12 @@ def test_a_missing_dockerfile_is_proposed_changed_and_built(
     assert command.source.url == "https://example.org/a.git"
 
 
+def test_the_job_of_a_build_leads_to_its_record(page: Client, project: Project) -> None:
+    build = make_build(project)
+    answer = page.get(f"/jobs/{build.job.hex}/")
+    assert (answer.status_code, answer["Location"]) == (302, address(project, "1/"))
+
+
 def test_what_it_made_can_be_run(page: Client, project: Project) -> None:
     image = make_image(project, "web:latest")
     make_build(project, job={"state": JobState.SUCCEEDED}, image_id=image.image_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.policy import Action, can
+from slipway.builds.models import Build
 from slipway.console.calls import Call, curls
 from slipway.console.members import member_page
 from slipway.console.views.answers import done, live_page
@@ -48,7 +50,12 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 @require_safe
 @member_page
 def job(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
-    return show(request, actor, get_job(actor, job_id))
+    found = get_job(actor, job_id)
+    build = Build.objects.filter(job=found.pk).first()
+    if build is not None:
+        # Its record says all that a job's page would, and more.
+        return redirect("build", found.project.team.slug, found.project.slug, build.number)
+    return show(request, actor, found)
 
 
 @require_POST
