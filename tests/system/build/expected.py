@@ -11,6 +11,7 @@
 - ``files``: path to ``text``, ``has`` (words in it), ``mode``, ``owner``, ``link``, ``kind``
 - ``absent``: paths
 - ``steps``: part of a step's name to its state; ``log``: words that were printed
+- ``warnings``: checks that found something
 - ``run``: commands (null: the image's own), with ``output`` lines, ``without`` words
 - ``hidden``: text that must be nowhere; ``reproducible``: the same digest from a cold cache
 - ``fails``: ``code``, ``line``, ``message`` of the error

@@ -174,12 +174,18 @@ def _looks_right(expect: dict[str, Any], builds: BuildRig, built: Built) -> None
         _matches(path, node, wanted)
     for path in expect.get("absent", ()):
         assert builds.node(built, path) is None, f"{path} is in the image"
+    _tells_right(expect, builds, built)
+
+
+def _tells_right(expect: dict[str, Any], builds: BuildRig, built: Built) -> None:
     for name, state in expect.get("steps", {}).items():
         assert builds.state(name) == state
     for word in expect.get("log", ()):
         assert word in builds.said()
     for text in expect.get("hidden", ()):
         _is_nowhere(text, builds, built)
+    for rule in expect.get("warnings", ()):
+        assert any(warning.startswith(f"{rule}: ") for warning in built.warnings), built.warnings
 
 
 def _matches(path: str, node: Node, wanted: dict[str, Any]) -> None:

@@ -138,7 +138,8 @@ class _Attempt:
         named = self._named_contexts(git)
         bases = self._bases()
         request = _plan_request(command, host, named)
-        graph = plan(parse(context.dockerfile, context.filename), request, bases.resolve)
+        dockerfile = parse(context.dockerfile, context.filename)
+        graph = plan(dockerfile, request, bases.resolve, ignore=context.ignore)
         task = self._task(graph, session, bases, git, context, named)
         self._take_caches_in(session, bases, task.graph.platform)
         stages(task, do)
@@ -351,6 +352,7 @@ def _plan_request(command: BuildImage, host: str, named: dict[str, Path | str]) 
         extra_hosts=options.extra_hosts,
         shm_bytes=options.shm_bytes,
         source_date_epoch=options.source_date_epoch,
+        checks=options.checks,
     )
 
 

@@ -31,6 +31,8 @@ class Context:
     filename: str
     revision: str = ""
     """The commit, of a git repository."""
+    ignore: Ignore | None = None
+    """What was left out of the directory."""
 
 
 def from_archive(archive: BinaryIO, target: Path, limits: ContextLimits, check: Callable[[], None]) -> None:
@@ -75,7 +77,7 @@ def opened(directory: Path, dockerfile: str, text: str | None, revision: str = "
     rules = read_ignore(stack, filename)
     if rules is not None and rules.patterns:
         prune(directory, rules)
-    return Context(directory, body, filename, revision)
+    return Context(directory, body, filename, revision, rules)
 
 
 def _missing(stack: Stack, filename: str) -> DockerfileMissing:
