@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from workers.engine.build.graph import StagePlan
 from workers.engine.build.placing import Excluded, Found, Wanted, collect, place
 from workers.engine.build.results import State, digest_of
 from workers.engine.build.solver import Task, Work, cached, extended
-from workers.engine.build.stacks import Stack
+from workers.engine.build.stacks import Node, Stack
 from workers.engine.build.steps import (
     BindMount,
     ContextRoot,
@@ -120,17 +120,28 @@ def _copy(task: Task, step: CopyStep, state: State, line: int, no_cache: bool) -
         else:
             found.append(sources.found(task, step, source, line, excluded))
     content = digest_of(
-        [task.digests.of_tree(each.named(), each.dress.owner if each.dress else owner) for each in found],
+        [_digest(task, each, each.dress.owner if each.dress else owner) for each in found],
         owner,
     )
 
     def make() -> tuple[Path, int]:
         directory = task.room.new_directory("copy")
         directory.chmod(0o755)
-        place(Upper(directory, below), sources.unpacked(task, step, found), step.destination, dress)
+        place(
+            Upper(directory, below), sources.unpacked(task, step, found), step.destination, dress, task.check
+        )
         return directory, size_of(directory)
 
     return Work(step, step.name, "" if step.link else state.key, content, make, no_cache)
+
+
+def _digest(task: Task, found: Found, owner: tuple[int, int] | None) -> str:
+    def checked() -> Iterator[tuple[str, Node]]:
+        for named in found.named():
+            task.check()
+            yield named
+
+    return task.digests.of_tree(checked(), owner)
 
 
 def _wanted(task: Task, step: CopyStep, source: PathSource) -> Wanted:

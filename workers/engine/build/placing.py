@@ -13,6 +13,14 @@ from workers.engine.build.stacks import Node, Parts, Stack, split
 from workers.engine.build.uppers import Dress, Upper
 from workers.errors import BuildFailed
 
+_CHECK_EVERY = 100
+"""Files."""
+
+
+def _nobody() -> None:
+    """Nobody wants it ended."""
+
+
 Excluded = Callable[[str], bool]
 """Whether a path below a source (relative, without leading slash) is left out."""
 
@@ -140,9 +148,12 @@ def _with_parents(wanted: Wanted, parts: Parts, found: Found) -> Found:
 # --------------------------------------------------------------------------- carrying it out
 
 
-def place(upper: Upper, found: Iterable[Found], destination: str, dress: Dress) -> None:
+def place(
+    upper: Upper, found: Iterable[Found], destination: str, dress: Dress, check: Callable[[], None] = _nobody
+) -> None:
     """Put what was found at ``destination``; missing parents are made, owned as the files will be.
 
+    ``check`` is called all along, and may raise to end it.
     Raise ``BuildFailed`` where a directory would have to become a file or the other way round.
     """
     sources = list(found)
@@ -154,11 +165,15 @@ def place(upper: Upper, found: Iterable[Found], destination: str, dress: Dress) 
             destination=destination,
         )
     for each in sources:
-        _place_one(upper, each, destination, into, replace(each.dress or dress, may_link=each.may_link))
+        check()
+        dressed = replace(each.dress or dress, may_link=each.may_link)
+        _place_one(upper, each, destination, into, dressed, check)
     upper.finish()
 
 
-def _place_one(upper: Upper, found: Found, destination: str, into: bool, dress: Dress) -> None:
+def _place_one(
+    upper: Upper, found: Found, destination: str, into: bool, dress: Dress, check: Callable[[], None]
+) -> None:
     parts, there = upper.stack.resolve(destination)
     owner = dress.owner or (0, 0)
     if found.kept:
@@ -167,7 +182,7 @@ def _place_one(upper: Upper, found: Found, destination: str, into: bool, dress: 
             upper.copy_directory(node, (*parts, *split(path)), dress)
         parts, there = (*parts, *split(found.kept)), found.node
     if found.node.is_directory:
-        _place_tree(upper, found, parts, dress)
+        _place_tree(upper, found, parts, dress, check)
         return
     is_directory = into or bool(found.kept) or (there is not None and there.is_directory)
     target = (*parts, found.name) if is_directory else parts
@@ -178,10 +193,12 @@ def _place_one(upper: Upper, found: Found, destination: str, into: bool, dress: 
         upper.copy(node, target, dress)
 
 
-def _place_tree(upper: Upper, found: Found, parts: Parts, dress: Dress) -> None:
+def _place_tree(upper: Upper, found: Found, parts: Parts, dress: Dress, check: Callable[[], None]) -> None:
     """What is in a directory; the destination has its own looks, or those of any new directory."""
     upper.ensure_directory(parts, dress.owner or (0, 0))
-    for path, node in found.entries:
+    for number, (path, node) in enumerate(found.entries):
+        if number % _CHECK_EVERY == 0:
+            check()
         target = (*parts, *path.split("/"))
         if node.is_directory:
             upper.copy_directory(node, target, dress)
