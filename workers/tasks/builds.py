@@ -49,6 +49,8 @@ from workers.tasks.jobs import Cancelled, Check
 
 DROPPED = 1 << 62
 """The attempt above all others: of a build that is gone."""
+MOUNTS_EVERY = 600.0
+"""Seconds: to know how large cache mounts are takes a walk through all of them."""
 LOG_SEGMENT = 16 << 20
 KEPT = 7 * 24 * 3600.0
 """Seconds a dropped build is remembered: longer than a command for it could still come."""
@@ -70,6 +72,7 @@ class Builds:
         self._builder = builder or Builder.open(node.engine)
         self._lock = threading.Lock()
         self._running: dict[str, Running] = {}
+        self._mounts_swept = float("-inf")
 
     def recover(self) -> None:
         """Before anything is built: nothing is left of what a killed worker had in hand."""
@@ -119,6 +122,9 @@ class Builds:
         self._builder.cache.sweep(
             max_bytes=environment.build_cache_bytes, max_age=environment.build_cache_days * 86400.0
         )
+        if time.monotonic() - self._mounts_swept < MOUNTS_EVERY:
+            return
+        self._mounts_swept = time.monotonic()
         mounts.sweep(
             self._node.places,
             max_bytes=environment.build_cache_bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -36,11 +36,12 @@ from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
 from workers.engine.transfer.addresses import is_public
-from workers.errors import BuildUnsupported, InvalidContext, SlipwayError
+from workers.errors import BuildExceeded, BuildUnsupported, InvalidContext, SlipwayError
 from workers.messages import BuildImage, BuildSource, RegistryAccess
 from workers.oci.reference import Reference
 
 _IMAGE = "docker-image://"
+_GRACE = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,36 @@ def build(builder: Builder, command: BuildImage, doors: Doors) -> Built:
         place = stack.enter_context(room.opened(engine, command.build, command.project, command.limits))
         session = stack.enter_context(builder.cache.session(command.project.id))
         stack.enter_context(layer_store.lease(engine.places))
-        attempt = _Attempt(builder, command, doors, progress, place, time.monotonic() + command.timeout)
+        deadline = time.monotonic() + command.timeout
+        attempt = _Attempt(builder, command, _timed(doors, deadline), progress, place, deadline)
         try:
             built = attempt.run(session)
-        except BaseException as error:
-            progress.abandon("failed" if isinstance(error, Exception) else "cancelled")
+        except BaseException:
+            progress.abandon(cancelled=_was_cancelled(doors))
             progress.flush(now=True)
             raise
         progress.flush(now=True)
         return built
+
+
+def _was_cancelled(doors: Doors) -> bool:
+    try:
+        doors.cancelled()
+    except Exception:  # noqa: BLE001 - whatever it raises, it says so
+        return True
+    return False
+
+
+def _timed(doors: Doors, deadline: float) -> Doors:
+    """Whoever asks whether the build was cancelled is told as well when its time is over."""
+
+    def cancelled() -> None:
+        doors.cancelled()
+        # A command that runs at that moment says so itself, with its step.
+        if time.monotonic() > deadline + _GRACE:
+            raise BuildExceeded("build exceeded its time", limit="timeout")
+
+    return replace(doors, cancelled=cancelled)
 
 
 def _refuse(command: BuildImage) -> None:

@@ -71,6 +71,8 @@ class Cache:
         path = self._places.build_cache
         try:
             return _connected(path)
+        except sqlite3.OperationalError:
+            raise  # busy, or no space: it is whole
         except sqlite3.DatabaseError:
             # A cache that cannot be read is an empty one; its snapshots are rubbish.
             for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
@@ -297,11 +299,16 @@ def cached_layers(places: Places) -> set[str]:
     """diffIDs that the cache of steps keeps, for whoever sweeps layers."""
     if not places.build_cache.exists():
         return set()
-    cache = Cache(places)
+    database = sqlite3.connect(f"file:{places.build_cache}?mode=ro", uri=True, timeout=10)
     try:
-        return cache.layers()
+        rows = database.execute("SELECT layer FROM entries WHERE layer != ''").fetchall()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return set()  # damaged: the builder will begin a new one
     finally:
-        cache.close()
+        database.close()
+    return {str(json.loads(row[0])["diff_id"]) for row in rows}
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,13 @@ class Progress:
         kept = facts.reason if reason is None else reason
         self._change(step, state=state, ended_at=now, started_at=facts.started_at or now, reason=kept)
 
-    def abandon(self, state: str) -> None:
-        """Whatever runs or waits ends so."""
-        for step, facts in list(self._steps.items()):
+    def abandon(self, *, cancelled: bool) -> None:
+        """What waits is cancelled; so is what runs, unless it is what failed."""
+        failed = any(facts.state == "failed" for facts in self.steps)
+        for facts in self.steps:
             if facts.state in _OPEN:
-                self.end(step, state if facts.state == "running" else "cancelled")
+                ended = cancelled or failed or facts.state == "waiting"
+                self.end(facts.id, "cancelled" if ended else "failed")
 
     def _change(self, step: int, **fields: object) -> None:
         with self._lock:

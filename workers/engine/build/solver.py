@@ -159,6 +159,7 @@ def _run_stage(
     task: Task, stage: StagePlan, do: Callable[[Task, StagePlan, int, Step, State], State]
 ) -> None:
     step: Step | None = None
+    position = -1
     try:
         state = _base(task, stage)
         for position, step in enumerate(stage.steps):
@@ -171,6 +172,9 @@ def _run_stage(
         with task.changed:
             if task.failure is None:
                 task.failure = error
+                line = task.lines.get((stage.index, position))
+                if line is not None and isinstance(error, SlipwayError):
+                    task.progress.end(line, "failed", error.message)
             task.changed.notify_all()
         return
     with task.changed:
