@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from workers.engine.build.stacks import Node
 
 _BLOCK = 1 << 20
-_REMEMBERED = 500_000
+_REMEMBERED = 100_000
 _ATTRIBUTES = ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
 _Identity = tuple[int, int, int, int, int]
 

@@ -122,7 +122,7 @@ def recover(engine: Engine) -> int:
         if noted is not None:
             stragglers.end(container, lambda cgroup=noted["cgroup"]: engine.cgroups.kill(cgroup))  # type: ignore[misc]
         clear(engine, container)
-    for path in abandoned:
+    for path in (*abandoned, *engine.places.fetches.iterdir()):
         remove_tree(path)
     for tree in engine.cgroups.hierarchy.trees():
         for group in (tree / engine.instance).glob("*/build-*"):

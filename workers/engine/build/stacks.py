@@ -21,7 +21,7 @@ MAX_LINKS = 40
 Parts = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """What a path is. ``places`` are where it lies on the disk: several for a directory, topmost first."""
 
