@@ -11,6 +11,7 @@ from tests.system.build.rigs import BuildRig, file
 from workers.engine import images
 from workers.engine.build import mounts
 from workers.engine.build.builder import Builder
+from workers.errors import NodeError
 
 TEXT = "FROM base\nRUN echo one > /one\nCOPY f /f\nRUN cat /f > /two\n"
 
@@ -142,6 +143,18 @@ def test_a_result_whose_files_are_gone_is_made_again(builds: BuildRig) -> None:
     builds.build("FROM base\nRUN echo a > /a\n")
 
     assert states(builds) == ["done", "done"]
+
+
+def test_a_base_whose_layers_are_gone_is_said_so(builds: BuildRig) -> None:
+    built = builds.build("FROM base\nRUN echo only here > /here\n")
+    builds.images["mine:latest"] = builds.image(built).image_id
+    layer = builds.rig.places.layer(builds.image(built).layers[-1].diff_id)
+    layer.rename(layer.with_name("aside"))
+    try:
+        with pytest.raises(NodeError, match="is not on this node"):
+            builds.build("FROM mine\nRUN true\n")
+    finally:
+        layer.with_name("aside").rename(layer)
 
 
 def test_a_damaged_index_is_an_empty_cache(builds: BuildRig) -> None:

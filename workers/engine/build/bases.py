@@ -15,7 +15,7 @@ from workers.engine import images
 from workers.engine.build.graph import ResolvedImage
 from workers.engine.build.steps import ImageRoot
 from workers.engine.images import Image, ImageStore
-from workers.errors import InvalidReference, NoSuchImage, NoSuchManifest, RegistryError
+from workers.errors import InvalidReference, NodeError, NoSuchImage, NoSuchManifest, RegistryError
 from workers.messages import LayerFacts
 from workers.oci.descriptor import Platform
 from workers.oci.manifest import Manifest, fits, parse_manifest
@@ -93,9 +93,19 @@ class Bases:
             known = self._known.get((reference, platform))
             if known is None:
                 image = self._look_up(reference, platform)
+                self._require_layers(image, reference)
                 known = Base(reference, image, image.layers, _media_types(image))
                 self._known[reference, platform] = known
             return known
+
+    def _require_layers(self, image: Image, reference: str) -> None:
+        """A node that was restored without its layers has images it cannot use."""
+        for layer in image.layers:
+            if not self._store.places.layer(layer.diff_id).is_dir():
+                raise NodeError(
+                    f"{reference}: layer {layer.diff_id} is not on this node; import or pull the image again",
+                    layer=layer.diff_id,
+                )
 
     def _look_up(self, reference: str, platform: str) -> Image:
         by_id = self._by_id(reference)
