@@ -84,9 +84,9 @@ def crowd_things(project: Project, names: list[str]) -> None:
     jobs = Job.objects.bulk_create(
         Job(project=project, node=node, kind=job.kind, subject=name, command=job.command) for name in names
     )
-    first = Build.objects.count() + 1
+    first, options = Build.objects.count() + 1, {"dockerfile": "Dockerfile", "tags": []}
     Build.objects.bulk_create(
-        Build(project=project, job=each, number=first + number, source_kind="none")
+        Build(project=project, job=each, number=first + number, source_kind="none", options=options)
         for number, each in enumerate(jobs)
     )
 
