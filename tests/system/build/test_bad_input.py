@@ -156,6 +156,23 @@ def test_an_unknown_instruction_is_refused_with_its_line(builds: BuildRig) -> No
     assert raised.value.facts["line"] == 2
 
 
+def test_directories_nested_deeper_than_a_path_can_be_are_an_error(builds: BuildRig) -> None:
+    nest = 'n=0; while [ $n -lt 30 ]; do mkdir "$0" && cd "$0"; n=$((n+1)); done; true'
+    with pytest.raises(BuildFailed, match="longer than 4095 bytes"):
+        builds.build(f"FROM base\nRUN sh -c '{nest}' {'d' * 200}\n")
+
+
+def test_names_that_are_no_text_are_kept(builds: BuildRig) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+        for name, text in {"Dockerfile": "FROM base\nCOPY . /c/\nRUN ls /c\n", "odd\udcff name": "x"}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    built = builds.build("", output.getvalue())
+    assert builds.node(built, "/c/odd\udcff name") is not None
+
+
 # --------------------------------------------------------------------------- the world
 
 

@@ -6,6 +6,7 @@ Equal steps, of one build or of several in the project, are done once.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from workers.engine.build.room import Room
 from workers.engine.build.stacks import Stack
 from workers.engine.build.steps import ContextRoot, ImageRoot, Root, ScratchRoot, StageRoot, Step
 from workers.engine.runtime.process import boot_id
-from workers.errors import SlipwayError
+from workers.errors import BuildFailed, SlipwayError
 from workers.messages import LayerFacts
 
 AT_ONCE = 2
@@ -167,7 +168,8 @@ def _run_stage(
             state = do(task, stage, position, step, state)
     except Abandoned:
         return
-    except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+    except BaseException as raised:  # noqa: BLE001 - carried over to the caller's thread
+        error = _told(raised)
         _placed(error, stage, step)
         with task.changed:
             if task.failure is None:
@@ -180,6 +182,15 @@ def _run_stage(
     with task.changed:
         task.states[stage.index] = state
         task.changed.notify_all()
+
+
+def _told(error: BaseException) -> BaseException:
+    """Directories can be nested deeper than a path can be long; no layer can hold that."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        told = BuildFailed("A path is longer than 4095 bytes; no layer can hold it")
+        told.__cause__ = error
+        return told
+    return error
 
 
 def _placed(error: BaseException, stage: StagePlan, step: Step | None) -> None:
