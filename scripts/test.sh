@@ -4,7 +4,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 result=0
 
-# A process per processor; of a file's tests none are torn apart.
+# A process per processor; of a file's tests none are torn apart. Each has an instance, a database and directories
+# of its own.
 SIDE_BY_SIDE=(-n "$(nproc)" --dist loadfile)
 
 # Exit code 5 of pytest means that nothing was selected.
@@ -23,7 +24,7 @@ if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" tests/slipway --ignore tests/slipway/cli -m "not soak"
 fi
 if [ "$(id -u)" = 0 ]; then
-  run "system tests" .venv/bin/python -m pytest -q -m "system and not soak"
+  run "system tests" .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" -m "system and not soak"
   run "end-to-end tests" .venv/bin/python -m pytest -q -m "e2e and not soak"
 else
   printf '\n%s\n' "The system and end-to-end tests were left out: they mount file systems, make network" \

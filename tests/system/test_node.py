@@ -90,7 +90,7 @@ def test_busybox_is_baked_and_imported(node: NodeUnderTest) -> None:
     node.send(BakeImage("bake", SCOPE, "busybox", "library/busybox", "latest"))
     imported = node.wait_for(ImageImported, job="bake")
     node.wait_for(JobSucceeded, job="bake")
-    assert imported.references == ("busybox:latest",)
+    assert imported.references[0] == "busybox:latest"
 
 
 def test_a_container_runs_logs_and_exits(node: NodeUnderTest) -> None:

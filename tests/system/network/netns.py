@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 _CLONE_NEWNET = 0x40000000
+PATIENCE = 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
@@ -87,6 +89,13 @@ class Place:
             except OSError:
                 return False
             return True
+
+    def reaches(self, address: str, port: int) -> bool:
+        """As ``dials``, patiently: a busy kernel tells a bridge late that a new link is up."""
+        deadline = time.monotonic() + PATIENCE
+        while not (reached := self.dials(address, port)) and time.monotonic() < deadline:
+            time.sleep(0.05)  # between two attempts, which may be refused at once
+        return reached
 
     def leave(self) -> None:
         self.process.kill()

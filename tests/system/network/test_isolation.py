@@ -37,7 +37,7 @@ def test_containers_of_one_project_reach_each_other(rig: Rig) -> None:
     one, _, _ = rig.container(project)
     two, address, _ = rig.container(project)
     with two.listen("0.0.0.0", PORT):
-        assert one.dials(address, PORT)
+        assert one.reaches(address, PORT)
 
 
 def test_projects_do_not_reach_each_other(rig: Rig) -> None:
@@ -59,7 +59,7 @@ def test_a_container_reaches_no_address_of_the_node(rig: Rig) -> None:
     with rig.node.listen("0.0.0.0", PORT):
         gateways = [f"10.{rig.base}.{number}.1" for number in (1, 2)]
         for address in (NODE, ELSEWHERE, *gateways):
-            assert rig.node.dials(address, PORT)
+            assert rig.node.reaches(address, PORT)
             assert not container.dials(address, PORT), address
 
 
@@ -68,7 +68,7 @@ def test_the_node_reaches_a_container(rig: Rig) -> None:
     rig.networks.ensure(project)
     container, address, _ = rig.container(project)
     with container.listen("0.0.0.0", PORT):
-        assert rig.node.dials(address, PORT)
+        assert rig.node.reaches(address, PORT)
 
 
 def test_a_container_reaches_the_world_from_the_nodes_address(rig: Rig) -> None:
@@ -76,7 +76,7 @@ def test_a_container_reaches_the_world_from_the_nodes_address(rig: Rig) -> None:
     rig.networks.ensure(project)
     container, _, _ = rig.container(project)
     with rig.world.listen(WORLD, PORT) as server:
-        assert container.dials(WORLD, PORT)
+        assert container.reaches(WORLD, PORT)
         connection, peer = server.accept()
         connection.close()
     assert peer[0] == NODE
@@ -98,8 +98,9 @@ def test_private_and_metadata_addresses_are_closed_but_for_what_is_allowed(rig: 
     expected = {METADATA: False, PRIVATE: False, PERMITTED: True}
     for address, open_ in expected.items():
         with rig.world.listen(address, PORT):
-            assert rig.node.dials(address, PORT)
-            assert container.dials(address, PORT) is open_, address
+            assert rig.node.reaches(address, PORT)
+            knock = container.reaches if open_ else container.dials
+            assert knock(address, PORT) is open_, address
 
 
 def test_the_resolver_answers_on_its_port_only(rig: Rig) -> None:
@@ -107,7 +108,7 @@ def test_the_resolver_answers_on_its_port_only(rig: Rig) -> None:
     rig.networks.ensure(project)
     container, _, _ = rig.container(project)
     with rig.world.listen(RESOLVER, DNS), rig.world.listen(RESOLVER, PORT), rig.world.listen(PRIVATE, DNS):
-        assert container.dials(RESOLVER, DNS)
+        assert container.reaches(RESOLVER, DNS)
         assert not container.dials(RESOLVER, PORT)
         assert not container.dials(PRIVATE, DNS)
     assert rig.networks.resolv_conf() == f"nameserver {RESOLVER}\n"
@@ -121,7 +122,7 @@ def test_a_new_resolver_is_let_through_at_the_next_start(rig: Rig, tmp_path: Pat
         assert not container.dials(PRIVATE, DNS)
         (tmp_path / "resolv.conf").write_text(f"nameserver {PRIVATE}\n# another\n")
         rig.networks.ensure(project)
-        assert container.dials(PRIVATE, DNS)
+        assert container.reaches(PRIVATE, DNS)
 
 
 # --------------------------------------------------------------------------- forged packets
@@ -212,8 +213,8 @@ def test_containers_pass_a_firewall_that_drops_what_is_forwarded(rig: Rig, progr
     one, _, _ = rig.container(project)
     two, address, _ = rig.container(project)
     with rig.world.listen(WORLD, PORT), two.listen("0.0.0.0", PORT):
-        assert one.dials(WORLD, PORT)
-        assert one.dials(address, PORT)
+        assert one.reaches(WORLD, PORT)
+        assert one.reaches(address, PORT)
     rig.networks.teardown()
     listed = subprocess.run([program, "-S", "FORWARD"], check=True, capture_output=True, text=True).stdout
     assert listed == "-P FORWARD DROP\n"
@@ -230,6 +231,6 @@ def test_a_firewall_started_later_is_passed_at_the_next_look(rig: Rig) -> None:
     with rig.world.listen(WORLD, PORT):
         assert not container.dials(WORLD, PORT)
         rig.networks.heal()
-        assert container.dials(WORLD, PORT)
+        assert container.reaches(WORLD, PORT)
     listed = subprocess.run(["iptables-nft", "-S", "DOCKER-USER"], check=True, capture_output=True, text=True)
     assert listed.stdout.count(f"slipway {INSTANCE}") == 2

@@ -66,8 +66,8 @@ def test_ensure_repairs_what_somebody_undid(rig: Rig, damage: str) -> None:
     one, _, _ = rig.container(project)
     two, address_of_two, _ = rig.container(other)
     with rig.world.listen(WORLD, PORT), two.listen("0.0.0.0", PORT):
-        assert one.dials(WORLD, PORT)
-        assert two.dials(WORLD, PORT)
+        assert one.reaches(WORLD, PORT)
+        assert two.reaches(WORLD, PORT)
         assert not one.dials(address_of_two, PORT)
 
 
@@ -79,7 +79,7 @@ def test_heal_restores_flushed_rules_for_containers_that_run(rig: Rig) -> None:
     with rig.world.listen(WORLD, PORT), rig.world.listen(PRIVATE, PORT):
         assert not container.dials(WORLD, PORT)  # nothing masquerades
         rig.networks.heal()
-        assert container.dials(WORLD, PORT)
+        assert container.reaches(WORLD, PORT)
         assert not container.dials(PRIVATE, PORT)
 
 
@@ -91,7 +91,7 @@ def test_a_second_instance_of_networks_keeps_what_the_first_set_up(rig: Rig) -> 
     after_restart.ensure(second)
     two, _, _ = rig.container(second)
     with rig.world.listen(WORLD, PORT), one.listen("0.0.0.0", PORT):
-        assert one.dials(WORLD, PORT)
+        assert one.reaches(WORLD, PORT)
         assert not two.dials(address, PORT)
 
 
@@ -103,7 +103,7 @@ def test_a_container_starts_again_while_its_last_veth_is_still_there(rig: Rig) -
     assert rig.networks.lease(project, container) == address
     rig.networks.attach(project, container, address, again.pid)
     with rig.world.listen(WORLD, PORT):
-        assert again.dials(WORLD, PORT)
+        assert again.reaches(WORLD, PORT)
 
 
 def test_the_mtu_is_the_uplinks(rig: Rig) -> None:
@@ -186,7 +186,7 @@ def test_remove_project_takes_its_bridge_and_leaves_the_others(rig: Rig) -> None
     assert bridge_name(gone.id) not in links()
     assert not rig.places.leases(gone.id).exists()
     with rig.world.listen(WORLD, PORT):
-        assert container.dials(WORLD, PORT)
+        assert container.reaches(WORLD, PORT)
 
 
 def test_teardown_leaves_nothing(rig: Rig) -> None:
