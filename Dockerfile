@@ -40,7 +40,7 @@ CMD ["python", "-m", "uvicorn", "slipway.asgi:application", "--host", "0.0.0.0",
 FROM base AS node
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-    crun runc conmon catatonit aardvark-dns nftables iproute2 libseccomp2 busybox-static mmdebstrap \
+    crun runc conmon catatonit aardvark-dns nftables iproute2 libseccomp2 busybox-static mmdebstrap git \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=python-packages /opt/venv /opt/venv
 COPY workers workers

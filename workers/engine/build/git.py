@@ -11,6 +11,7 @@ import base64
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from workers.engine.build.addresses import Allowed
 from workers.engine.build.redaction import patterns, redact
 from workers.engine.runtime.spawn import ENVIRONMENT
 from workers.engine.trees import remove_tree
-from workers.errors import BuildUnsupported, FetchFailed
+from workers.errors import BuildUnsupported, FetchFailed, NodeError
 
 _SETTINGS = (
     ("core.hooksPath", "/dev/null"),
@@ -95,6 +96,8 @@ class Git:
 
     def checkout(self, repository: Repository, target: Path) -> str:
         """The files are at ``target``, owned by root; the commit's id. Raise ``FetchFailed``."""
+        if shutil.which("git", path=ENVIRONMENT["PATH"]) is None:
+            raise NodeError("git is not installed on this node; on Debian: apt-get install git")
         work = self.home / secrets.token_hex(8)
         work.mkdir(mode=0o700)
         os.chown(work, self.uid, self.uid)

@@ -31,6 +31,7 @@ HELPERS = (
     Helper("catatonit", "catatonit", "containers that ask for an init process do not start", "degraded"),
     Helper("aardvark-dns", "aardvark-dns", "containers do not find each other by name", "degraded"),
     Helper("mmdebstrap", "mmdebstrap", "no Debian base image can be made here", "degraded"),
+    Helper("git", "git", "nothing is built of git repositories", "degraded"),
     Helper("busybox", "busybox-static", "no busybox base image can be made here", "degraded"),
 )
 
