@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from base64 import b64encode
@@ -133,6 +134,8 @@ class Exchange:
 
     async def _receive(self) -> Any:
         if not self.body:
+            if not self.breaks_off:
+                await asyncio.Event().wait()  # the connection stays
             return {"type": "http.disconnect"}
         data = self.body.pop(0)
         return {"type": "http.request", "body": data, "more_body": bool(self.body) or self.breaks_off}

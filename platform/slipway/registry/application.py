@@ -5,6 +5,7 @@ It translates: what may be done, and what follows from it, ``repositories`` deci
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -16,6 +17,7 @@ from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 
 from slipway import metrics
 from slipway.audit import circumstances
+from slipway.blobs.store import Reader
 from slipway.bodies import ClientGone
 from slipway.registry import blobs, listings, manifests, signing_in, uploads
 from slipway.registry.answers import Answer, document
@@ -30,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 Operation = Callable[[Call, Desk], Awaitable[Answer]]
 PIECE = 1 << 20
-LINGER_BYTES = 64 << 20
+LINGER_BYTES, LINGER_SECONDS = 64 << 20, 2.0
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -127,10 +129,11 @@ class Registry:
 
 async def _send(call: Call, answer: Answer, desk: Desk) -> None:
     send: Any = call.send
+    reader = answer.reader
     try:
         await send(answer.start())
-        if answer.reader is not None:
-            await _send_blob(call, answer, desk)
+        if reader is not None:
+            await _send_blob(call, reader, answer.first, answer.first + answer.length, desk)
             return
         body = b"" if call.method == "HEAD" else answer.body
         if answer.leaves_body:
@@ -140,34 +143,41 @@ async def _send(call: Call, answer: Answer, desk: Desk) -> None:
             body = b""
         await send({"type": "http.response.body", "body": body})
     finally:
-        if answer.reader is not None:
-            answer.reader.close()
+        if reader is not None:
+            reader.close()
         if answer.after is not None:
             answer.after()
 
 
-async def _send_blob(call: Call, answer: Answer, desk: Desk) -> None:
-    reader = answer.reader
-    assert reader is not None  # noqa: S101  # the caller has looked
+async def _send_blob(call: Call, reader: Reader, position: int, end: int, desk: Desk) -> None:
+    """Nothing more is read once the client has gone: the server would swallow it without a word."""
     send: Any = call.send
-    position, end = answer.first, answer.first + answer.length
-    while position < end:
-        data = await desk.work(reader.read, position, min(PIECE, end - position))
-        if not data:
-            raise ClientGone("The blob ended too soon.")
-        position += len(data)
-        await send({"type": "http.response.body", "body": data, "more_body": position < end})
-    if answer.length == 0:
-        await send({"type": "http.response.body", "body": b""})
+    gone = asyncio.ensure_future(_gone(call))
+    try:
+        while position < end and not gone.done():
+            data = await desk.work(reader.read, position, min(PIECE, end - position))
+            if not data:
+                raise ClientGone("The blob ended too soon.")
+            position += len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        if not gone.done():
+            await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+
+
+async def _gone(call: Call) -> None:
+    while True:
+        message: Any = await call.receive()
+        if message["type"] == "http.disconnect":
+            return
 
 
 async def _linger(call: Call) -> None:
     """Read on for a while what nobody wants, so that the client gets to the answer."""
-    import asyncio
-
     seen = 0
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(LINGER_SECONDS):
             while seen < LINGER_BYTES:
                 message: Any = await call.receive()
                 seen += len(message.get("body", b""))

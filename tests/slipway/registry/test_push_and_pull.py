@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from slipway.projects import ledger
 from slipway.projects.models import Project, QuotaLimit, Resource
 from slipway.registry.application import Registry
 from slipway.registry.desk import Desk
+from slipway.registry.pulls import write
 from slipway.repositories.documents import MAX_SIZE
 from slipway.repositories.models import Blob, Repository, Upload
 from tests.registry_client import (
@@ -374,3 +376,21 @@ def test_a_large_blob_declared_and_never_sent_costs_no_disk(
     client.call("PATCH", location, [], breaks_off=True, content_length=str(20 << 30))
     assert held(project) == 20 << 30
     assert files(store) == []
+
+
+def test_nothing_more_is_read_for_a_client_that_has_gone(
+    client: RegistryClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.registry.application.PIECE", 100)
+    client.push_blob(path, DATA)
+    reply = client.call("GET", f"/v2/{path}/blobs/{DIGEST}", [b""], breaks_off=True)
+    assert len(reply.body) < len(DATA) // 2
+
+
+def test_pulls_are_counted(client: RegistryClient, path: str) -> None:
+    client.push_image(path, "v1", DATA)
+    repository = Repository.objects.get()
+    for _ in range(2):
+        write(Counter({repository.pk: 3}))
+    repository.refresh_from_db()
+    assert (repository.pull_count, repository.last_pull_at is not None) == (6, True)
