@@ -52,6 +52,8 @@ def test_what_was_written_is_kept_and_read(store: BlobStore, size: int) -> None:
     assert reader.read(0, size + 10) == data
     assert reader.read(size // 2, 100) == data[size // 2 :][:100]
     assert reader.read(size, 10) == b""
+    hot = reader.read_at_hand(size // 2, 100)
+    assert hot is None or (0 < len(hot) <= 100 and data[size // 2 :].startswith(hot))
     reader.close()
     assert store.received(UPLOAD) == 0
     assert list(store.uploads()) == []

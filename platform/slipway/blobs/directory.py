@@ -155,6 +155,15 @@ class FileReader:
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self._file, length, offset)
 
+    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
+        data = bytearray(length)
+        try:
+            count = os.preadv(self._file, [data], offset, os.RWF_NOWAIT)
+        except OSError:
+            return None  # not in the page cache, or a file system that cannot tell
+        del data[count:]
+        return data or None
+
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)

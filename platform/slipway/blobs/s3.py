@@ -237,5 +237,8 @@ class ObjectReader:
         last = min(offset + length, self._size) - 1
         return self._store._get(self._name, Range=f"bytes={offset}-{last}")
 
+    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
+        return None
+
     def close(self) -> None:
         """Nothing is held open between two reads."""

@@ -47,6 +47,9 @@ class Reader(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes, fewer only at the end."""
 
+    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
+        """Some of them, if they are in memory already; None if reading them may take a while."""
+
     def close(self) -> None: ...
 
 

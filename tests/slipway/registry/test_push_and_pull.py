@@ -382,6 +382,7 @@ def test_nothing_more_is_read_for_a_client_that_has_gone(
     client: RegistryClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.registry.application.PIECE", 100)
+    monkeypatch.setattr("slipway.registry.application.HOT_PIECE", 100)
     client.push_blob(path, DATA)
     reply = client.call("GET", f"/v2/{path}/blobs/{DIGEST}", [b""], breaks_off=True)
     assert len(reply.body) < len(DATA) // 2
