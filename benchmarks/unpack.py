@@ -47,7 +47,7 @@ ACCESS = RegistryAccess(plain_http=True, allow_private=True)
 
 def main() -> int:
     options = _parse(sys.argv[1:])
-    work = Path(tempfile.mkdtemp(prefix="slipway-bench-", dir="/var/tmp"))
+    work = Path(tempfile.mkdtemp(prefix="slipway-bench-", dir=options.storage))
     work.chmod(0o711)
     try:
         text = measure(work, options.rootfs or _debian(work / "rootfs.tar"), options.rounds)
@@ -62,6 +62,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--rootfs", type=Path, help="a root file system as tar, in place of a new one")
+    parser.add_argument(
+        "--storage",
+        type=Path,
+        default=Path("/dev/shm"),
+        help="where all unpack to; in memory by default",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="where the figures go")
     return parser.parse_args(arguments)
 
