@@ -53,6 +53,7 @@ class Stage:
         self.image: str = facts["image"]
         self.pull: str = facts["pull"]
         self.containers: dict[str, str] = facts["containers"]
+        self.job: str = facts["job"]
 
     def do(self, what: str, **more: Any) -> int:
         """Have it done; answers how many lines the container's log then has."""

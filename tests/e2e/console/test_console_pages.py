@@ -34,6 +34,10 @@ PAGES = [
     "/containers/{running}/",
     "/containers/{failed}/",
     "/jobs/",
+    "/jobs/{job}/",
+    "/catalog/?tab=mine",
+    "{project}repositories/storefront/",
+    "{project}repositories/storefront/settings",
     "/catalog/?tab=templates",
     "/catalog/templates/postgres/",
     "/catalog/templates/postgres/edit",
@@ -49,7 +53,9 @@ PAGES = [
 
 
 def address(pattern: str, stage: Stage) -> str:
-    return pattern.format(project=stage.project, image=stage.image, pull=stage.pull, **stage.containers)
+    return pattern.format(
+        project=stage.project, image=stage.image, job=stage.job, pull=stage.pull, **stage.containers
+    )
 
 
 @pytest.mark.parametrize(
