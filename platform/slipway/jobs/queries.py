@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from django.db.models import QuerySet, Window
+from django.db.models import Count, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from slipway.accounts.actors import Actor
@@ -15,6 +16,7 @@ from slipway.jobs.fairness import order
 from slipway.jobs.handlers import slot_kinds
 from slipway.jobs.models import ACTIVE, Job, JobState, SlotQueue
 from slipway.jobs.scheduling import load
+from slipway.nodes.models import Node
 from slipway.projects.models import Project
 from slipway.projects.queries import list_projects
 
@@ -60,6 +62,29 @@ def place(jobs: Iterable[Job]) -> None:
     for key, position in numbered.filter(node__in=nodes).values_list("pk", "number"):
         if key in queued:
             queued[key].position = position
+
+
+@dataclass(frozen=True)
+class Share:
+    """A team's part of a node's slots at this moment."""
+
+    team: str
+    weight: int
+    running: int
+    waiting: int
+
+
+def shares(node: Node) -> list[Share]:
+    """Of all teams with jobs in slots of ``node`` or waiting for one, for administrators; the caller has
+    looked who asks."""
+    held = Count("pk", filter=Q(admitted_at__isnull=False))
+    lines = (
+        Job.objects.filter(node=node, state__in=ACTIVE, kind__in=slot_kinds())
+        .order_by("project__team__slug")
+        .values_list("project__team__slug", "project__team__weight__weight")
+        .annotate(running=held, waiting=Count("pk", filter=Q(admitted_at=None)))
+    )
+    return [Share(team, weight or 1, running, waiting) for team, weight, running, waiting in lines]
 
 
 def _place_in_slots(jobs: list[Job]) -> None:

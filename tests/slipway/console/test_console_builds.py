@@ -157,6 +157,16 @@ def test_a_missing_dockerfile_is_proposed_changed_and_built(
     assert command.source.url == "https://example.org/a.git"
 
 
+def test_administrators_see_the_queue_by_team(page: Client, project: Project, actor: Actor) -> None:
+    make_build(project, job={"state": JobState.RUNNING})
+    make_build(project, job={"admitted_at": None})
+    assert page.get("/nodes/").status_code == 404
+    assert actor.user is not None
+    type(actor.user).objects.update(is_staff=True)
+    text = " ".join(page.get("/nodes/").content.decode().split())
+    assert f'<td class="strong">{project.team.slug}</td>' + '<td class="num">1</td>' * 3 in text
+
+
 def test_the_job_of_a_build_leads_to_its_record(page: Client, project: Project) -> None:
     build = make_build(project)
     answer = page.get(f"/jobs/{build.job.hex}/")

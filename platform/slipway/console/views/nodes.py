@@ -13,6 +13,8 @@ from slipway.console.calls import Call, curls
 from slipway.console.members import member_page, waiting_page
 from slipway.console.views.answers import live_page
 from slipway.containers.models import ALIVE
+from slipway.jobs.queries import shares
+from slipway.jobs.scheduling import slots_of
 from slipway.nodes import agent
 from slipway.nodes.models import Node
 from slipway.nodes.queries import get_node, list_nodes
@@ -49,7 +51,7 @@ def nodes(request: HttpRequest, actor: Actor) -> HttpResponse:
         ),
     )
     context = {
-        "nodes": [(node, node.is_live(now), _facts(node)) for node in found],
+        "nodes": [(node, node.is_live(now), _facts(node), slots_of(node), shares(node)) for node in found],
         "nav": "nodes",
         "calls": curls(
             request,
