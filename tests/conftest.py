@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)  # after pytest-xdist has ended its processes
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What the session's own instances left on the node fails it."""
+    """What the session's own instances left on the node fails it, whichever of its processes made them."""
     config = session.config
     left = leftovers.remaining(leftovers.marks(*_own_directory(config)))
+    if (told := getattr(config, "workeroutput", None)) is not None:  # to the process that reports
+        told["left"] = left
+        return
+    left += config.stash.setdefault(_LEFT, [])
     config.stash[_LEFT] = left
     if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended; what it found is in its output."""
+    node.config.stash.setdefault(_LEFT, []).extend(getattr(node, "workeroutput", {}).get("left", []))
 
 
 def _own_directory(config: pytest.Config) -> list[Path]:
