@@ -293,6 +293,21 @@ def test_the_same_digest_twice_from_a_cold_cache(builds: BuildRig) -> None:
     assert json.loads(builds.image(first).config_text)["created"] == "2023-11-14T22:13:20Z"
 
 
+def test_the_same_digest_also_where_the_cache_has_later_times(builds: BuildRig) -> None:
+    text = "FROM base\nRUN mkdir /d && echo x > /d/x\nCOPY f /f\n"
+    cold = builds.build(text, {"f": "y"}, source_date_epoch=1_500_000_000)
+    builds.builder.cache.sweep(max_bytes=0, max_age=0)
+    plain = builds.build(text, {"f": "y"})
+
+    warm = builds.build(text, {"f": "y"}, source_date_epoch=1_500_000_000)
+
+    assert builds.state("RUN") == "cached"
+    assert builds.image(warm).layers == builds.image(cold).layers
+    assert builds.image(plain).layers != builds.image(cold).layers
+    again = builds.build(text, {"f": "y"})
+    assert builds.image(again).image_id == builds.image(plain).image_id
+
+
 def test_where_an_image_came_from_is_stated(builds: BuildRig) -> None:
     built = builds.build("FROM base\nARG V\nRUN true\n", args={"V": "7"}, tags=("web:1",))
 

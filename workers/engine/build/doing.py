@@ -16,6 +16,7 @@ from workers.engine.build.solver import Task, Work, cached, extended
 from workers.engine.build.stacks import Node, Stack
 from workers.engine.build.steps import (
     BindMount,
+    CacheMount,
     ContextRoot,
     CopyStep,
     PathSource,
@@ -67,6 +68,10 @@ def stamp(seconds: float) -> str:
 def _run(task: Task, step: RunStep, state: State, line: int, no_cache: bool) -> Work:
     mounted = [[mount.target, _content(task, mount.root, mount.source)] for mount in step.mounts
                if isinstance(mount, BindMount)]  # fmt: skip
+
+    for mount in step.mounts:
+        if isinstance(mount, CacheMount) and not isinstance(mount.root, ContextRoot):
+            task.state_of(mount.root)  # waits now; nobody waits for a stage while a step is being done
 
     def make() -> tuple[Path, int]:
         upper = run(

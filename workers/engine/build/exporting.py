@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,37 +94,59 @@ def finished(task: Task, layers: Sequence[Layer], report: Callable[[str], None])
 
     Bytes before names: after a power cut what has a name is whole.
     """
+    made = {layer.entry.key: layer.entry for layer in layers if layer.entry is not None}
+    done = task.layers
+    done |= {key: entry for key, entry in made.items() if key not in done and _is_finished(task, entry)}
+    fresh = {key: entry for key, entry in made.items() if key not in done}
+    with ExitStack() as held:
+        # Whoever looks these steps up meanwhile waits, and finds them under their new place.
+        for key in sorted(fresh):
+            held.enter_context(task.cache.working(task.session.project, key))
+        _publish(task, fresh, report)
+    return done
+
+
+def _publish(task: Task, fresh: Mapping[str, Entry], report: Callable[[str], None]) -> None:
     kernel, store = task.room.engine.kernel, task.room.engine.places.layers
     measured: dict[str, Unpacked] = {}
-    made = [layer.entry for layer in layers if layer.entry is not None]
-    done = task.layers
-    done |= {entry.key: entry for entry in made if entry.layer is not None}
-    fresh = [entry for entry in made if entry.key not in done]
     with ThreadPoolExecutor(1) as pool:
         # The disk writes while the layers are hashed; what is left then is little.
         early = pool.submit(kernel.sync_filesystem, store) if fresh else None
-        for number, entry in enumerate(fresh, 1):
+        for number, entry in enumerate(fresh.values(), 1):
             task.check()
             report(f"layer {number} of {len(fresh)}")
-            if entry.key not in measured:
-                measured[entry.key] = changesets.measure(
-                    task.room.engine.places, _own(task, entry), mtime_max=task.graph.source_date_epoch
-                )
+            measured[entry.key] = changesets.measure(
+                task.room.engine.places, _own(task, entry), mtime_max=task.graph.source_date_epoch
+            )
         if early is not None:
             report("writing to the disk")
             early.result()
             kernel.sync_filesystem(store)
-    by_key = {entry.key: entry for entry in fresh}
     for key, unpacked in measured.items():
         layer_store.keep(task.room.engine.places, unpacked)
-        done[key] = task.cache.became_layer(task.session, by_key[key], unpacked.facts)
-    return done
+        entry = fresh[key]
+        if entry.layer is None:
+            task.layers[key] = task.cache.became_layer(task.session, entry, unpacked.facts)
+        else:
+            task.layers[key] = replace(entry, layer=unpacked.facts)
+
+
+def _is_finished(task: Task, entry: Entry) -> bool:
+    """It is a layer, and no time in it is later than this build wants."""
+    epoch = task.graph.source_date_epoch
+    if entry.layer is None or epoch is None:
+        return entry.layer is not None
+    notes = task.room.engine.places.layer_notes(entry.layer.diff_id) / changesets.CANONICAL
+    try:
+        return bool(json.loads(notes.read_text())["mtime_max"] == epoch)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return True  # it came from elsewhere, as it is
 
 
 def _own(task: Task, entry: Entry) -> Path:
-    """The snapshot to be renamed; a copy, of links, while another build reads the original."""
+    """The snapshot to be renamed; a copy, of links, of what another build reads or is a layer already."""
     path = task.cache.path(task.session.project, entry)
-    if not task.cache.shared(task.session, entry.key):
+    if entry.layer is None and not task.cache.shared(task.session, entry.key):
         return path
     aside = task.room.new_directory("shared") / "layer"
     command = ["cp", "--archive", "--link", "--", str(path), str(aside)]
