@@ -28,7 +28,7 @@ from workers.engine.doctor import Check
 from workers.engine.logwriting import LogWriter
 from workers.engine.runtime.process import Process
 from workers.engine.saving import Saved
-from workers.errors import LayerNotKept, NodeError, NoSpace, NoSuchImage, SlipwayError, UserError
+from workers.errors import NoSpace, NoSuchImage, SlipwayError, UserError
 from workers.uploads import Uploads
 
 ID = "a" * 64
@@ -390,34 +390,3 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(agent: Agent, monkeypatch
 
 def blobs(agent: Agent) -> list[Path]:
     return list((agent.uploads.content.root / "blobs" / "sha256").iterdir())
-
-
-# --------------------------------------------------------------------------- archives
-
-
-async def test_an_archive_comes_with_its_length(agent: Agent) -> None:
-    pieces = [bytes([number]) * 700_000 for number in range(5)]
-    agent.saved = Saved(3_500_000, iter(pieces))
-    path = f"/v1/images/scope/sha256:{ID}/archive"
-    async with agent.client.get(path, params=[("format", "oci"), ("name", "a"), ("name", "b:1")]) as answer:
-        assert (answer.status, answer.content_length) == (200, 3_500_000)
-        assert await answer.read() == b"".join(pieces)
-    assert agent.asked == ("scope", f"sha256:{ID}", "oci", ["a", "b:1"])
-
-
-async def test_an_archive_that_fails_half_way_is_not_taken_for_whole(agent: Agent) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield bytes(2_000_000)
-        raise NodeError("The layer is damaged")
-
-    agent.saved = Saved(5_000_000, pieces())
-    with pytest.raises(aiohttp.ClientPayloadError):
-        async with agent.client.get("/v1/images/scope/sha256:0/archive") as answer:
-            await answer.read()
-
-
-async def test_an_image_that_cannot_be_saved_says_why(agent: Agent) -> None:
-    for error, status in ((NoSuchImage("No such image"), 404), (LayerNotKept("Import it again"), 409)):
-        agent.saved = error
-        found, body = await agent.request("GET", "/v1/images/scope/sha256:0/archive")
-        assert (found, body["code"]) == (status, error.code)

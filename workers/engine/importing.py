@@ -95,15 +95,19 @@ def import_images(
                 "Changes are for a plain root filesystem; this image has a config of its own"
             )
         sources = layouts.read_images(files, layouts.host_platform())
-        if asked and len(sources) > 1:
-            names = ", ".join(name for source in sources for name in source.names)
-            raise InvalidArchive(
-                f"The archive holds {len(sources)} images ({names[:300]!r}): they keep their own names, "
-                "so import it without one"
-            )
+        _require_own_names(asked, sources)
         for number, source in enumerate(sources, 1):
             of = f" of image {number} of {len(sources)}" if len(sources) > 1 else ""
             yield _import_image(store, files, source, scope, asked, of, report)
+
+
+def _require_own_names(asked: Sequence[str], sources: Sequence[ImageFiles]) -> None:
+    if asked and len(sources) > 1:
+        names = ", ".join(name for source in sources for name in source.names)
+        raise InvalidArchive(
+            f"The archive holds {len(sources)} images ({names[:300]!r}): they keep their own names, "
+            "so import it without one"
+        )
 
 
 def _import_image(
