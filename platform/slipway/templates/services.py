@@ -102,7 +102,7 @@ def remove_template(actor: Actor, template: Template) -> None:
     _require_editor(actor)
     with transaction.atomic():
         Template.objects.filter(pk=template.pk).delete()
-        record(actor, "template.remove", template)
+        record(actor, "template.remove", template, before=_told(template))
 
 
 def run_template(

@@ -74,7 +74,7 @@ def test_every_list_costs_the_same_however_long(people: People, count: int) -> N
     rest = Rest(people.owner)
     rest.get("/api/v1/me")  # notes the token's last use
     for path, most in (
-        (f"{people.path}/images", 6),
+        (f"{people.path}/images", 10),
         (f"{people.path}/jobs", 5),
         (f"{people.path}/containers?all=true", 4),
         ("/api/v1/projects", 3),
