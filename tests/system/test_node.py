@@ -91,6 +91,17 @@ def test_busybox_is_baked_and_imported(node: NodeUnderTest) -> None:
     imported = node.wait_for(ImageImported, job="bake")
     node.wait_for(JobSucceeded, job="bake")
     assert imported.references[0] == "busybox:latest"
+    assert imported.references[-1] == "busybox:1"
+
+
+def test_what_a_job_prints_is_followed_to_its_end(node: NodeUnderTest) -> None:
+    node.send(BakeImage("told", SCOPE, "busybox", "library/busybox", "latest"))
+    until(lambda: node.request("GET", "/v1/jobs/told/logs")[0] == 200)
+    status, body = node.request("GET", "/v1/jobs/told/logs?follow=1")
+    lines = [json.loads(line)["l"] for line in body.splitlines() if line]
+    assert (status, lines[-1]) == (200, "Done.")
+    assert any("applets" in line for line in lines)
+    node.wait_for(JobSucceeded, job="told")
 
 
 def test_a_container_runs_logs_and_exits(node: NodeUnderTest) -> None:
