@@ -59,6 +59,18 @@ def test_an_image_is_pulled_named_pushed_saved_and_run(
     member: Page, stack: RunningStack, reference: str, tmp_path: Path
 ) -> None:
     page = member
+    job = pulled_from_the_run_form(page, stack, reference)
+    ran_from_its_job(job, reference)
+    name = named_and_saved(page, stack, reference, tmp_path)
+    pushed(page, name)
+    page.go_back()
+    taken = page.get_by_role("button", name=f"Take the name {name} away")
+    taken.click()
+    expect(taken).to_have_count(0)
+
+
+def pulled_from_the_run_form(page: Page, stack: RunningStack, reference: str) -> Page:
+    """The page of the pull's job, opened from the form that lacked the image."""
     page.goto(f"/projects/{stack.project}/run")
     page.get_by_label("Image", exact=True).fill(reference)
     page.get_by_label("Command").fill("echo here")
@@ -66,8 +78,10 @@ def test_an_image_is_pulled_named_pushed_saved_and_run(
     expect(page.get_by_text("neither here nor in the library")).to_be_visible()
     with page.context.expect_page() as opened:
         page.get_by_role("button", name=f"Pull {reference}").click()
+    return opened.value
 
-    job = opened.value
+
+def ran_from_its_job(job: Page, reference: str) -> None:
     expect(job.locator("h1")).to_contain_text("succeeded", timeout=PATIENCE)
     layers = job.locator(".transfer-layer")
     expect(layers).not_to_have_count(0)
@@ -79,6 +93,8 @@ def test_an_image_is_pulled_named_pushed_saved_and_run(
     job.get_by_role("button", name="Run", exact=True).click()
     expect(job.locator(".log-row .log-text").first).to_have_text("from the registry", timeout=PATIENCE)
 
+
+def named_and_saved(page: Page, stack: RunningStack, reference: str, directory: Path) -> str:
     page.goto(f"/projects/{stack.project}/images/")
     page.get_by_role("link", name=reference).click()
     expect(page.get_by_text("Pulled from")).to_be_visible()
@@ -89,19 +105,18 @@ def test_an_image_is_pulled_named_pushed_saved_and_run(
     page.get_by_role("button", name="Save", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Docker", exact=True).click()
-    download.value.save_as(tmp_path / "image.tar")
-    assert (tmp_path / "image.tar").stat().st_size > 1_000_000
+    download.value.save_as(directory / "image.tar")
+    assert (directory / "image.tar").stat().st_size > 1_000_000
+    return name
+
+
+def pushed(page: Page, name: str) -> None:
     page.reload()
     page.get_by_role("button", name="Push", exact=True).click()
     page.get_by_label("To", exact=True).fill(name)
     page.get_by_role("dialog").get_by_role("button", name="Push", exact=True).click()
     expect(page.locator("h1")).to_contain_text("succeeded", timeout=PATIENCE)
     expect(page.get_by_text(re.compile("Pushed sha256"))).to_be_visible()
-
-    page.go_back()
-    taken = page.get_by_role("button", name=f"Take the name {name} away")
-    taken.click()
-    expect(taken).to_have_count(0)
 
 
 def test_an_account_is_kept_tested_and_forgotten(member: Page, stack: RunningStack) -> None:
