@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -12,15 +11,12 @@ from django.utils import timezone
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, Role, User
 from slipway.audit.services import record
-from slipway.blobs.opening import blob_store
 from slipway.catalog.models import Image, ImageLayer, Origin, Reference, RegistryCredential
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobKind, JobLayers, JobState
 from slipway.projects.models import Project
-from slipway.repositories.models import Repository, Visibility
 from tests import factories
-from tests.slipway.repositories.pushing import Pusher
-from tests.stage import builds
+from tests.stage import builds, shelves
 
 PASSWORD = "a password for the stage"
 MiB = 1 << 20
@@ -33,9 +29,7 @@ def seed() -> dict[str, Any]:
         heartbeat_at=now,
         facts={"version": "0.1.0", "runtime": "crun", "kernel": "6.12.48", "counts": {"containers": 6}},
     )
-    mia = factories.make_user("mia", is_staff=True, name="Mia Lindqvist")
-    mia.set_password(PASSWORD)
-    mia.save()
+    mia = administrator()
     vic = factories.make_user("vic", name="Victor Amadi")
     team = factories.make_team("acme")
     Membership.objects.create(team=team, user=mia, role=Role.OWNER)
@@ -45,14 +39,12 @@ def seed() -> dict[str, Any]:
     debian = image(library, "debian:bookworm", [("mmdebstrap --variant=minbase bookworm", 118 * MiB)])
     shop = factories.make_project(team, slug="shop", name="Shop", index=2, node=node)
     reports = factories.make_project(team, slug="reports", name="Nightly reports", index=3, node=node)
-    factories.make_project(team, slug="playground", name="Playground", index=4, node=node)
     web = releases(shop)
     containers = populate(shop, reports, web, busybox, debian)
     jobs(shop, node, mia)
     written = builds.seed(shop, web, "mia")
     pull = transfers(shop, web, node, mia)
-    job = jobs_of_library(library, mia)
-    repositories(shop, Actor(user=mia))
+    job = shelves.fill(library, shop, mia)
     history(Actor(user=mia), Actor(user=vic), shop, reports, containers)
     return {
         "user": "mia",
@@ -61,7 +53,7 @@ def seed() -> dict[str, Any]:
         "containers": {name: container.id for name, container in containers.items()},
         "logs": {
             containers["running"].id: web_log(),
-            job.hex: bake_log(),
+            job.hex: shelves.bake_log(),
             containers["failed"].id: [f"line {number}" for number in range(1, 2001)],
             containers["large"].id: [f"line {number}" for number in range(1, 100_001)],
         },
@@ -70,6 +62,13 @@ def seed() -> dict[str, Any]:
         "builds": written,
         "pull": pull.hex,
     }
+
+
+def administrator() -> User:
+    mia = factories.make_user("mia", is_staff=True, name="Mia Lindqvist")
+    mia.set_password(PASSWORD)
+    mia.save()
+    return mia
 
 
 def releases(shop: Project) -> Image:
@@ -309,52 +308,3 @@ def web_log() -> list[str]:
         if status == 500:
             lines.append(f"{red}ERROR{off} checkout: payment provider timed out after 2000 ms, retrying")
     return lines
-
-
-def jobs_of_library(library: Project, who: User) -> Job:
-    """Redis, made from Debian's packages a while ago."""
-    now = timezone.now()
-    return factories.make_job(
-        library,
-        subject="redis:latest",
-        state=JobState.SUCCEEDED,
-        detail="Writing to disk",
-        created_by=who,
-        created_at=now - timedelta(hours=5),
-        started_at=now - timedelta(hours=5),
-        ended_at=now - timedelta(hours=5) + timedelta(seconds=14),
-    )
-
-
-def bake_log() -> list[str]:
-    packages = ["libatomic1", "libjemalloc2", "liblua5.1-0", "lua-cjson", "redis-tools", "redis-server"]
-    return [
-        "Installing redis-server on Debian",
-        "Reading package lists...",
-        "The following NEW packages will be installed:",
-        f"  {' '.join(packages)}",
-        *(f"Setting up {package} ..." for package in packages),
-        "Version 7.0.15; measuring the layer",
-        "Done.",
-    ]
-
-
-def repositories(shop: Project, who: Actor) -> None:
-    """The web shop as it was pushed, for everybody to pull; and what only the team sees."""
-    pusher = Pusher(shop, blob_store(), who)
-    lines = [
-        {"created_by": "mmdebstrap --variant=minbase bookworm"},
-        {"created_by": "RUN apt-get install -y --no-install-recommends python3"},
-        {"created_by": "WORKDIR /srv", "empty_layer": True},
-        {"created_by": "COPY . /srv # buildkit"},
-    ]
-    config = json.dumps({"os": "linux", "architecture": "amd64", "history": lines}).encode()
-    base, python = os.urandom(300_000), os.urandom(90_000)
-    for tag in ("2026.11.2", "2026.11.3"):
-        pusher.image("storefront", tag, base, python, tag.encode() * 4000, config=config)
-    pusher.image("internal/worker", "1", base, config=config)
-    readme = "# Storefront\n\nThe web shop.\n\n- listens on **8000**\n- needs `DATABASE_URL`\n\n"
-    readme += "|variable|default|\n|-|-|\n|LOG|info|\n"
-    Repository.objects.filter(name="storefront").update(
-        visibility=Visibility.PUBLIC, readme=readme, pull_count=1284
-    )
