@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,7 +27,7 @@ from slipway.console.stacks import Plate, plate_of
 from slipway.console.templatetags.console import repository_key
 from slipway.console.views.answers import done
 from slipway.console.views.templates import runnable_projects
-from slipway.pagination import paginate
+from slipway.pagination import InvalidCursor, paginate
 from slipway.projects.queries import get_project_by_path
 from slipway.repositories import manifests, queries, services
 from slipway.repositories.access import Access, require_manage
@@ -56,13 +57,16 @@ def repository(request: HttpRequest, team: str, slug: str, repository: str) -> H
         shown = _chosen(request, found)
     except (NotFound, UserError) as error:
         raise Http404(error.message) from error
-    page = paginate(
-        request,
-        queries.newest_tags(found),
-        ["-updated_at", "-id"],
-        cursor=request.GET.get("cursor", ""),
-        limit=TAGS,
-    )
+    try:
+        page = paginate(
+            request,
+            queries.newest_tags(found),
+            ["-updated_at", "-id"],
+            cursor=request.GET.get("cursor", ""),
+            limit=TAGS,
+        )
+    except InvalidCursor as error:
+        raise BadRequest(error.message) from error
     context = {
         "repository": found,
         "project": found.project,
