@@ -16,6 +16,7 @@ from pathlib import Path
 
 UNIFIED = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 NETWORK = Path("/sys/class/net")
+TRACKER = "multiprocessing.resource_tracker"
 PATIENCE = 10.0
 """For what a kernel or an ended process takes down a moment later."""
 
@@ -96,5 +97,7 @@ def _processes() -> Iterator[tuple[str, str]]:
             continue  # it has ended, or it is not ours to look into
         words = line.replace(bytes(1), b" ").decode(errors="replace").strip()
         variables = [each for each in environment.split(bytes(1)) if each.startswith(b"SLIPWAY_")]
+        if TRACKER in words:  # Python's own, of a session that used multiprocessing: it ends with it
+            continue
         if words:  # else a kernel thread, or ended and not yet waited for
             yield f"{process.name} {words[:120]}", f"{words} {b' '.join(variables).decode(errors='replace')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -224,6 +224,20 @@ def jobs(shop: Project, node: Any, user: Any) -> None:
     )
 
 
+def registry_accounts(shop: Project, now: datetime) -> None:
+    for host, error in (("docker.io", ""), ("registry.example.org:5000", "It does not accept this name.")):
+        RegistryCredential.objects.create(
+            project=shop,
+            host=host,
+            username="shop-ci",
+            sealed_secret="",
+            created_by_name="mia",
+            tested_at=now - timedelta(hours=3),
+            used_at=now - timedelta(minutes=50),
+            test_error=error,
+        )
+
+
 def transfers(shop: Project, web: Image, node: Any, user: Any) -> Job:
     """A pull under way, where an image came from and went to, and accounts."""
     now = timezone.now()
@@ -237,17 +251,7 @@ def transfers(shop: Project, web: Image, node: Any, user: Any) -> Job:
         at = now - timedelta(minutes=minutes)
         fields = {"name": name, "tag": "2026.11.3", "digest": digest(name), "stale": stale, "at": at}
         Origin.objects.create(image=web, kind=kind, **fields)
-    for host, error in (("docker.io", ""), ("registry.example.org:5000", "It does not accept this name.")):
-        RegistryCredential.objects.create(
-            project=shop,
-            host=host,
-            username="shop-ci",
-            sealed_secret="",
-            created_by_name="mia",
-            tested_at=now - timedelta(hours=3),
-            used_at=now - timedelta(minutes=50),
-            test_error=error,
-        )
+    registry_accounts(shop, now)
     pull = Job.objects.create(
         project=shop,
         node=node,
