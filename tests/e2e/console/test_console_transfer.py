@@ -96,7 +96,7 @@ def ran_from_its_job(job: Page, reference: str) -> None:
 
 def named_and_saved(page: Page, stack: RunningStack, reference: str, directory: Path) -> str:
     page.goto(f"/projects/{stack.project}/images/")
-    page.get_by_role("link", name=reference).click()
+    page.locator("main").get_by_role("link", name=reference, exact=True).first.click()
     expect(page.get_by_text("Pulled from")).to_be_visible()
     name = f"mine-{secrets.token_hex(3)}:1"
     page.get_by_label("Another name").fill(name)
