@@ -18,14 +18,14 @@ run() {
 }
 
 run "static checks" scripts/check.sh
-run "unit tests" .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" -m "not system and not e2e and not soak"
+run "unit tests" .venv/bin/python -m pytest -q "${WITH_DATABASE[@]}" -m "not system and not e2e and not soak"
 if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
   run "the platform's tests on PostgreSQL" .venv/bin/python scripts/with_postgres.py \
-    .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" tests/slipway --ignore tests/slipway/cli -m "not soak"
+    .venv/bin/python -m pytest -q "${WITH_DATABASE[@]}" tests/slipway --ignore tests/slipway/cli -m "not soak"
 fi
 if [ "$(id -u)" = 0 ]; then
   run "system tests" .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" -m "system and not soak"
-  run "end-to-end tests" .venv/bin/python -m pytest -q -m "e2e and not soak"
+  run "end-to-end tests" .venv/bin/python -m pytest -q "${SIDE_BY_SIDE[@]}" -m "e2e and not soak"
 else
   printf '\n%s\n' "The system and end-to-end tests were left out: they mount file systems, make network" \
     "namespaces and start containers, which needs root. Run them with: sudo make test"
