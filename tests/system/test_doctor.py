@@ -76,3 +76,10 @@ def test_the_command_prints_json_without_django(places: Places) -> None:
     lines = json.loads(done.stdout)
     assert {line["status"] for line in lines} <= {"ok", "degraded", "missing"}
     assert done.returncode == int(any(line["status"] == "missing" for line in lines))
+
+
+def test_trying_the_runtimes_leaves_the_nodes_devices_its_own(places: Places) -> None:
+    before = os.stat(os.devnull)
+    examine(places, f"doctor{os.getpid()}")
+    after = os.stat(os.devnull)
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
