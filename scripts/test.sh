@@ -7,6 +7,8 @@ result=0
 # A process per processor; of a file's tests none are torn apart. Each has an instance, a database and directories
 # of its own.
 SIDE_BY_SIDE=(-n "$(nproc)" --dist loadfile)
+# One more where tests wait for a database.
+WITH_DATABASE=(-n "$(($(nproc) + 1))" --dist loadfile)
 
 # Exit code 5 of pytest means that nothing was selected.
 run() {
