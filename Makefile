@@ -2,6 +2,7 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+BENCH := launch registry unpack build
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test up down doctor test test-unit test-system test-e2e soak check format migrations lock bench clean
@@ -52,8 +53,8 @@ migrations: setup-test ## write the migrations that the models need
 lock: ## write requirements/*.txt anew from pyproject.toml
 	@scripts/lock.sh
 
-bench: setup-test ## measure launches against docker and podman; docs/performance.md explains
-	@$(PYTHON) benchmarks/launch.py $(ARGS)
+bench: setup-test ## measure beside docker, podman, buildah, docker-registry; BENCH=registry for one; docs/performance.md
+	@set -e; for each in $(BENCH); do $(PYTHON) benchmarks/$$each.py $(ARGS); done
 
 clean: ## remove what setup and tests made in this checkout
 	@rm -rf .venv node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
