@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.workers.conftest import DEADLINE, eventually
+from tests.workers.jobnodes import JobNode
 from workers.engine import logs
 from workers.engine.host import Emit
 from workers.engine.logwriting import LogWriter, is_open
-from workers.engine.places import Places
-from workers.errors import InvalidArchive, NoSpace
+from workers.errors import InvalidArchive
 from workers.messages import (
     BakeImage,
     Event,
@@ -30,7 +29,7 @@ from workers.messages import (
     encode,
 )
 from workers.tasks import jobs as module
-from workers.tasks.jobs import Check, JobCommand, Jobs, Work
+from workers.tasks.jobs import JobCommand
 from workers.tasks.reporting import PROGRESS_EVERY, Reporter
 
 UPLOAD = "sha256:" + "0" * 64
@@ -40,71 +39,19 @@ def import_image(job: str) -> ImportImage:
     return ImportImage(job=job, scope="scope", upload=UPLOAD)
 
 
-@dataclass
-class Node:
-    """A worker's life on a data directory; ``perform`` is what jobs do in it."""
-
-    places: Places
-    perform: Callable[[JobCommand, Emit], None] = lambda command, emit: None
-    slots: int = 2
-    events: list[Event] = field(default_factory=list)
-    tidied: list[str] = field(default_factory=list)
-    tidy_fails: bool = False
-    failed_tidying: threading.Event = field(default_factory=threading.Event)
-    journal_is_full: bool = False
-    lives: list[Jobs] = field(default_factory=list)
-    check: Check = lambda: None
-
-    def emit(self, event: Event) -> None:
-        if self.journal_is_full:
-            raise NoSpace("no space for the journal")
-        self.events.append(event)
-
-    def tidy(self, command: JobCommand) -> None:
-        if self.tidy_fails:
-            self.failed_tidying.set()
-            raise OSError("killed here")
-        self.tidied.append(command.job)
-
-    def _perform(self, command: JobCommand, emit: Emit, check: Check, log: LogWriter) -> None:
-        self.check, self.log = check, log
-        self.perform(command, emit)
-
-    def written(self, job: str) -> list[str]:
-        """Its log."""
-        return [entry.text for entry in logs.read(self.places.job_log(job), 0).entries]
-
-    def start(self) -> Jobs:
-        work = Work(perform=self._perform, tidy=self.tidy)
-        jobs = Jobs(self.places, self.emit, work, slots=self.slots)
-        jobs.resume()
-        self.lives.append(jobs)
-        return jobs
-
-    def ended(self, job: str) -> bool:
-        """Its outcome is told, it is tidied up, and nothing but the outcome is kept."""
-        path = self.places.job(job)
-        return path.exists() and '"command": null' in path.read_text()
-
-
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    for name in ("jobs", "job-logs"):
-        (tmp_path / "node" / name).mkdir(parents=True)
-    node = Node(Places(tmp_path, tmp_path / "run"))
-    yield node
-    for jobs in node.lives:
-        jobs.close(timeout=10)
+def node(tmp_path: Path) -> Iterator[JobNode]:
+    yield from JobNode.living(tmp_path)
 
 
-def test_a_job_starts_succeeds_and_tidies_up(node: Node) -> None:
+def test_a_job_starts_succeeds_and_tidies_up(node: JobNode) -> None:
     node.start().submit(import_image("j"))
     eventually(lambda: node.ended("j"))
     assert node.events == [JobStarted("j"), JobSucceeded("j")]
     assert node.tidied == ["j"]
 
 
-def test_a_job_that_fails_says_why_and_tidies_up(node: Node) -> None:
+def test_a_job_that_fails_says_why_and_tidies_up(node: JobNode) -> None:
     def fail(command: JobCommand, emit: Emit) -> None:
         raise InvalidArchive("no tar", offset=7)
 
@@ -115,7 +62,7 @@ def test_a_job_that_fails_says_why_and_tidies_up(node: Node) -> None:
     assert node.tidied == ["j"]
 
 
-def test_an_unexpected_error_becomes_a_failure_with_an_id(node: Node) -> None:
+def test_an_unexpected_error_becomes_a_failure_with_an_id(node: JobNode) -> None:
     def fail(command: JobCommand, emit: Emit) -> None:
         raise ZeroDivisionError
 
@@ -128,7 +75,7 @@ def test_an_unexpected_error_becomes_a_failure_with_an_id(node: Node) -> None:
     assert str(outcome.cause.facts["error_id"]) in outcome.cause.message
 
 
-def test_what_a_job_writes_is_read_while_it_runs_and_after(node: Node) -> None:
+def test_what_a_job_writes_is_read_while_it_runs_and_after(node: JobNode) -> None:
     go = threading.Event()
 
     def wait(command: JobCommand, emit: Emit) -> None:
@@ -146,7 +93,7 @@ def test_what_a_job_writes_is_read_while_it_runs_and_after(node: Node) -> None:
     assert not is_open(node.places.job_log("j"))
 
 
-def test_a_job_begun_again_goes_on_with_its_log_and_says_so(node: Node) -> None:
+def test_a_job_begun_again_goes_on_with_its_log_and_says_so(node: JobNode) -> None:
     module._store(node.places.job("j"), import_image("j"), None)
     LogWriter(node.places.job_log("j")).write("half of i")  # its worker was killed here
     node.start()
@@ -158,7 +105,7 @@ def test_a_job_begun_again_goes_on_with_its_log_and_says_so(node: Node) -> None:
     ]
 
 
-def test_logs_of_old_jobs_go(node: Node) -> None:
+def test_logs_of_old_jobs_go(node: JobNode) -> None:
     for name in ("old", "new"):
         LogWriter(node.places.job_log(name)).close()
     os.utime(node.places.job_log("old"), (0, time.time() - module.LOG_KEPT - 60))
@@ -167,7 +114,7 @@ def test_logs_of_old_jobs_go(node: Node) -> None:
     assert node.places.job_log("new").exists()
 
 
-def test_a_command_delivered_again_while_the_job_runs_changes_nothing(node: Node) -> None:
+def test_a_command_delivered_again_while_the_job_runs_changes_nothing(node: JobNode) -> None:
     go, calls = threading.Event(), []
 
     def wait(command: JobCommand, emit: Emit) -> None:
@@ -185,7 +132,7 @@ def test_a_command_delivered_again_while_the_job_runs_changes_nothing(node: Node
     assert node.events == [JobStarted("j"), JobSucceeded("j")]
 
 
-def test_a_command_delivered_again_after_the_end_repeats_the_outcome_only(node: Node) -> None:
+def test_a_command_delivered_again_after_the_end_repeats_the_outcome_only(node: JobNode) -> None:
     jobs = node.start()
     jobs.submit(import_image("j"))
     eventually(lambda: node.ended("j"))
@@ -195,7 +142,7 @@ def test_a_command_delivered_again_after_the_end_repeats_the_outcome_only(node: 
     assert node.events[3:] == [JobSucceeded("j")]
 
 
-def test_more_jobs_than_slots_wait_in_order(node: Node) -> None:
+def test_more_jobs_than_slots_wait_in_order(node: JobNode) -> None:
     running, most, order = 0, 0, []
     lock = threading.Lock()
 
@@ -220,7 +167,7 @@ def test_more_jobs_than_slots_wait_in_order(node: Node) -> None:
     assert order[0] in names[:2]
 
 
-def test_a_worker_that_dies_leaves_its_jobs_to_the_next_one(node: Node) -> None:
+def test_a_worker_that_dies_leaves_its_jobs_to_the_next_one(node: JobNode) -> None:
     # What a killed worker leaves: commands on disk, nobody at work.
     for name in ("first", "second"):
         module._store(node.places.job(name), import_image(name), None)
@@ -236,7 +183,7 @@ def test_a_worker_that_dies_leaves_its_jobs_to_the_next_one(node: Node) -> None:
     assert not node.places.job("first").with_name(".half.123").exists()
 
 
-def test_a_worker_that_dies_before_tidying_up_does_the_tidying_and_not_the_job(node: Node) -> None:
+def test_a_worker_that_dies_before_tidying_up_does_the_tidying_and_not_the_job(node: JobNode) -> None:
     node.tidy_fails = True
     node.start().submit(import_image("j"))
     assert node.failed_tidying.wait(DEADLINE)
@@ -247,7 +194,7 @@ def test_a_worker_that_dies_before_tidying_up_does_the_tidying_and_not_the_job(n
     assert node.events == [JobStarted("j"), JobSucceeded("j")]
 
 
-def test_an_outcome_waits_for_space_in_the_journal(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outcome_waits_for_space_in_the_journal(node: JobNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.01)
 
     def fill_the_disk(command: JobCommand, emit: Emit) -> None:
@@ -262,7 +209,7 @@ def test_an_outcome_waits_for_space_in_the_journal(node: Node, monkeypatch: pyte
     assert node.events == [JobStarted("j"), JobSucceeded("j")]
 
 
-def test_outcomes_are_forgotten_after_a_week_and_waiting_jobs_never(node: Node) -> None:
+def test_outcomes_are_forgotten_after_a_week_and_waiting_jobs_never(node: JobNode) -> None:
     jobs = node.start()
     jobs.submit(import_image("old"))
     eventually(lambda: node.ended("old"))
@@ -275,7 +222,7 @@ def test_outcomes_are_forgotten_after_a_week_and_waiting_jobs_never(node: Node) 
     assert waiting.exists()
 
 
-def test_a_job_file_holds_the_command_as_it_came(node: Node) -> None:
+def test_a_job_file_holds_the_command_as_it_came(node: JobNode) -> None:
     path = node.places.job("j")
     module._store(path, import_image("j"), None)
     assert module._load(path) == (import_image("j"), None)
@@ -299,7 +246,7 @@ def test_progress_is_thinned_out_and_logged_once_for_each_detail(tmp_path: Path)
 # --------------------------------------------------------------------------- cancelling
 
 
-def busy(node: Node) -> threading.Event:
+def busy(node: JobNode) -> threading.Event:
     """Jobs of ``node`` work until they are cancelled, or the event is set."""
     go = threading.Event()
 
@@ -311,7 +258,7 @@ def busy(node: Node) -> threading.Event:
     return go
 
 
-def test_a_running_job_ends_where_it_next_asks(node: Node) -> None:
+def test_a_running_job_ends_where_it_next_asks(node: JobNode) -> None:
     busy(node)
     jobs = node.start()
     jobs.submit(import_image("j"))
@@ -323,7 +270,7 @@ def test_a_running_job_ends_where_it_next_asks(node: Node) -> None:
     assert node.tidied == ["j"]
 
 
-def test_a_waiting_job_ends_at_once_and_never_begins(node: Node) -> None:
+def test_a_waiting_job_ends_at_once_and_never_begins(node: JobNode) -> None:
     go = busy(node)
     node.slots = 1
     jobs = node.start()
@@ -340,7 +287,7 @@ def test_a_waiting_job_ends_at_once_and_never_begins(node: Node) -> None:
     assert JobStarted("second") not in node.events
 
 
-def test_a_job_cancelled_before_it_came_never_begins(node: Node) -> None:
+def test_a_job_cancelled_before_it_came_never_begins(node: JobNode) -> None:
     jobs = node.start()
     jobs.cancel("j")
     jobs.submit(import_image("j"))
@@ -349,7 +296,7 @@ def test_a_job_cancelled_before_it_came_never_begins(node: Node) -> None:
     assert set(node.events) == {JobCancelled("j")}
 
 
-def test_a_job_that_has_ended_says_how_when_it_is_cancelled(node: Node) -> None:
+def test_a_job_that_has_ended_says_how_when_it_is_cancelled(node: JobNode) -> None:
     jobs = node.start()
     jobs.submit(import_image("j"))
     eventually(lambda: node.ended("j"))
@@ -357,7 +304,7 @@ def test_a_job_that_has_ended_says_how_when_it_is_cancelled(node: Node) -> None:
     assert node.events == [JobStarted("j"), JobSucceeded("j"), JobSucceeded("j")]
 
 
-def test_a_failure_after_the_wish_to_cancel_is_told_as_what_it_is(node: Node) -> None:
+def test_a_failure_after_the_wish_to_cancel_is_told_as_what_it_is(node: JobNode) -> None:
     started = threading.Event()
 
     def fail(command: JobCommand, emit: Emit) -> None:
@@ -374,7 +321,7 @@ def test_a_failure_after_the_wish_to_cancel_is_told_as_what_it_is(node: Node) ->
     assert isinstance(node.events[-1], JobFailed)
 
 
-def test_a_running_job_is_heard_of_again_and_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_job_is_heard_of_again_and_again(node: JobNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT", 0.01)
     go = threading.Event()
 

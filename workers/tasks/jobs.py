@@ -5,6 +5,9 @@ four threads: container starts never wait for an import. A job that runs says so
 whether it was cancelled whenever it reports how far it is. A worker that dies does its jobs again from their
 beginning when it is back. Of a job that has ended its outcome is kept for a while: a command that comes
 again is answered with it and changes nothing.
+
+Of a job's attempts the highest wins: one that runs is ended where it next asks, nothing more is told of it,
+and only then does the next one begin. Once a result is told it stands, whichever attempt comes.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from workers.engine.places import Places
 from workers.errors import SlipwayError
 from workers.messages import (
     BakeImage,
+    BuildFinished,
     BuildImage,
     Event,
     ImportImage,
@@ -64,12 +68,17 @@ PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
 JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage | BuildImage | PruneBuildCache
+_Outcome = JobSucceeded | JobFailed | JobCancelled
 _Lane = queue.SimpleQueue[JobCommand | None]
 log = structlog.get_logger(__name__)
 
 
 class Cancelled(Exception):
     """Somebody wants the job ended; raised where it can be left without harm."""
+
+
+class Superseded(Cancelled):
+    """A higher attempt wants its place."""
 
 
 Check = Callable[[], None]
@@ -103,7 +112,10 @@ class Jobs:
         self._here: _Lane = queue.SimpleQueue()
         self._transfers: _Lane = queue.SimpleQueue()
         self._builds: _Lane = queue.SimpleQueue()
-        self._taken: set[str] = set()
+        self._held: dict[str, JobCommand] = {}
+        """Job → its highest attempt, of those taken and not ended."""
+        self._settled: set[str] = set()
+        """Those whose result is told, or about to be: no attempt comes after."""
         self._running: dict[str, JobProgressed] = {}
         """Job → what it last said."""
         self._cancelled: set[str] = set()
@@ -134,20 +146,23 @@ class Jobs:
         self._forget_old()
 
     def submit(self, command: JobCommand) -> None:
-        """The job will be done, whatever dies. Raise ``NoSpace``."""
+        """The job will be done, whatever dies; of its attempts the highest. Raise ``NoSpace``."""
         path = self._places.job(command.job)
         with self._lock:
-            if command.job in self._taken:
+            held = self._held.get(command.job)
+            if held is not None and not self._may_supersede(command, held):
                 return
             outcome = _load(path)[1] if path.exists() else None
             if outcome is None:
                 _store(path, command, None)
-                self._taken.add(command.job)
+                self._held[command.job] = command
         crash.point("job.accepted")
-        if outcome is None:
+        if outcome is not None:
+            self._emit(outcome)
+        elif held is None:
             self._lane_of(command).put(command)
         else:
-            self._emit(outcome)
+            log.info("job_superseded", job=command.job, attempt=attempt_of(command))
 
     def cancel(self, job: str) -> None:
         """The job will end without a result, or has ended: the event of its end tells. Raise ``NoSpace``.
@@ -162,9 +177,11 @@ class Jobs:
                 if job in self._running:
                     return  # it asks soon
                 outcome = JobCancelled(job)
+                self._settled.add(job)
             self._emit(outcome)
             if command is None:
                 _store(path, None, outcome)
+                self._settled.discard(job)
                 return
         self._finish(command, outcome)
 
@@ -180,7 +197,7 @@ class Jobs:
 
     def _take(self, command: JobCommand) -> None:
         with self._lock:
-            self._taken.add(command.job)
+            self._held[command.job] = command
         self._lane_of(command).put(command)
 
     def _lane_of(self, command: JobCommand) -> _Lane:
@@ -190,24 +207,45 @@ class Jobs:
 
     def _serve(self, lane: _Lane) -> None:
         while (command := lane.get()) is not None and not self._closing.is_set():
-            if not self._begin(command.job):
-                continue
-            try:
-                self._do(command)
-            except Exception:
-                # It stays on disk and is taken up at the next start, as after a kill.
-                log.exception("job_not_finished", job=command.job)
-            finally:
-                with self._lock:
-                    self._running.pop(command.job, None)
+            following = False
+            while (attempt := self._begin(command.job)) is not None:
+                self._run(attempt, following=following)
+                following = self._is_superseded(attempt)
+                if not following:
+                    break
 
-    def _begin(self, job: str) -> bool:
-        """False when it was cancelled while it waited."""
+    def _begin(self, job: str) -> JobCommand | None:
+        """Its highest attempt; None when it was cancelled while it waited."""
         path = self._places.job(job)
         with self._lock:
             if not path.exists() or _load(path)[1] is not None:
-                return False
+                return None
             self._running[job] = JobProgressed(job, "Begun")
+            return self._held[job]
+
+    def _run(self, command: JobCommand, *, following: bool) -> None:
+        try:
+            self._do(command, following=following)
+        except Exception:
+            # It stays on disk and is taken up at the next start, as after a kill.
+            log.exception("job_not_finished", job=command.job)
+        finally:
+            with self._lock:
+                self._running.pop(command.job, None)
+
+    def _may_supersede(self, command: JobCommand, held: JobCommand) -> bool:
+        return attempt_of(command) > attempt_of(held) and command.job not in self._settled
+
+    def _is_superseded(self, command: JobCommand) -> bool:
+        held = self._held.get(command.job)
+        return held is not None and attempt_of(held) > attempt_of(command)
+
+    def _settle(self, command: JobCommand) -> bool:
+        """From now on no attempt takes its place; False when one has."""
+        with self._lock:
+            if self._is_superseded(command):
+                return False
+            self._settled.add(command.job)
             return True
 
     def _beat(self) -> None:
@@ -219,41 +257,59 @@ class Jobs:
                 with contextlib.suppress(SlipwayError):  # no space: `_deliver` tells of it
                     self._emit(said)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, command: JobCommand, event: Event) -> None:
+        """Raise ``Superseded``: what another attempt has taken over is told by that one."""
+        if isinstance(event, BuildFinished):
+            current = self._settle(command)
+        else:
+            current = not self._is_superseded(command)
+        if not current:
+            raise Superseded(command.job)
         self._emit(event)
         if isinstance(event, JobProgressed):
             with self._lock:
                 if event.job in self._running:
                     self._running[event.job] = event
 
-    def _check(self, job: str) -> None:
-        if job in self._cancelled:
-            raise Cancelled(job)
+    def _check(self, command: JobCommand) -> None:
+        if command.job in self._cancelled:
+            raise Cancelled(command.job)
+        if self._is_superseded(command):
+            raise Superseded(command.job)
 
-    def _do(self, command: JobCommand) -> None:
-        outcome: JobSucceeded | JobFailed | JobCancelled
+    def _do(self, command: JobCommand, *, following: bool) -> None:
         directory = self._places.job_log(command.job)
-        begun_before = directory.exists()
+        begun_before = directory.exists() and not following
         with LogWriter(directory) as written:
             if begun_before:
                 written.write("The node's worker was started anew; the job begins again.", "stderr")
-            try:
-                self._check(command.job)
-                self._emit(JobStarted(command.job))
-                self._work.perform(command, self._note, lambda: self._check(command.job), written)
-                outcome = JobSucceeded(command.job)
-                written.write("Done.")
-            except Cancelled:
-                outcome = JobCancelled(command.job)
-                written.write("Cancelled.", "stderr")
-            except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
-                outcome = JobFailed(command.job, failure_of(error, doing=type(command).__name__))
-                written.write(f"Failed: {outcome.cause.message}", "stderr")
+            outcome = self._attempt(command, written)
+            if not self._settle(command):
+                attempt = attempt_of(self._held[command.job])
+                written.write(f"Ended, it was silent for too long: attempt {attempt} begins.", "stderr")
+                return
+            written.write(*_last_words(outcome))
         crash.point("job.before_outcome")
         if self._deliver(outcome):
             crash.point("job.after_outcome")
             self._finish(command, outcome)
             self._forget_old()
+
+    def _attempt(self, command: JobCommand, written: LogWriter) -> _Outcome:
+        try:
+            self._check(command)
+            self._emit(JobStarted(command.job))
+            self._work.perform(
+                command,
+                lambda event: self._note(command, event),
+                lambda: self._check(command),
+                written,
+            )
+            return JobSucceeded(command.job)
+        except Cancelled:
+            return JobCancelled(command.job)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the job must end
+            return JobFailed(command.job, failure_of(error, doing=type(command).__name__))
 
     def _deliver(self, outcome: Event) -> bool:
         """Journal it, as soon as there is space for it; False when the worker stops first."""
@@ -275,7 +331,8 @@ class Jobs:
         crash.point("job.after_tidy")
         with self._lock:  # whoever finds the job ended finds it given back as well
             _store(path, None, outcome)
-            self._taken.discard(command.job)
+            self._held.pop(command.job, None)
+            self._settled.discard(command.job)
             self._cancelled.discard(command.job)
 
     def _forget_old(self) -> None:
@@ -292,6 +349,21 @@ class Jobs:
         for path in old:
             if not self._places.job(path.name).exists():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def attempt_of(command: JobCommand) -> int:
+    return command.attempt if isinstance(command, BuildImage) else 1
+
+
+def _last_words(outcome: _Outcome) -> tuple[str, str]:
+    """A line of its log, and the stream it is on."""
+    match outcome:
+        case JobSucceeded():
+            return "Done.", "stdout"
+        case JobCancelled():
+            return "Cancelled.", "stderr"
+        case JobFailed():
+            return f"Failed: {outcome.cause.message}", "stderr"
 
 
 def _store(path: Path, command: JobCommand | None, outcome: Event | None) -> None:
