@@ -131,6 +131,8 @@ class PushImage:
     access: RegistryAccess = RegistryAccess()
     compression: str = "gzip"
     """Of layers that never left the node so: ``gzip`` or ``zstd``."""
+    provenance: str = ""
+    """The statement of the build that made it, put in when the command is sent; empty for none."""
 
 
 # --------------------------------------------------------------------------- events (up)

@@ -55,13 +55,20 @@ def pull(node: Node, command: PullImage, emit: Emit, report: Reporter) -> None:
 
 
 def push(node: Node, command: PushImage, emit: Emit, report: Reporter) -> None:
-    target = Target(Reference.parse(command.reference), command.access, command.compression)
+    reference = Reference.parse(command.reference)
+    target = Target(reference, command.access, command.compression, command.provenance)
     watcher = _Watcher(command.job, emit, report)
     pushed = pushes.push(node.engine.images, command.scope, command.image_id, target, watcher=watcher)
     report.log.write(
         f"{command.reference}: {pushed.manifest_digest}, {pushed.size} bytes; layers: "
         f"{pushed.uploaded} uploaded, {pushed.mounted} mounted, {pushed.existed} there already"
     )
+    if pushed.provenance:
+        report.log.write(f"{command.reference}: the build's provenance refers to it, {pushed.provenance}")
+    if pushed.warning:
+        warning = f"The build's provenance was not put beside it: {pushed.warning}"
+        emit(JobProgressed(command.job, warning))
+        report.log.write(warning, "stderr")
     emit(
         ImagePushed(
             job=command.job,

@@ -10,8 +10,9 @@ class BuildsConfig(AppConfig):
 
     def ready(self) -> None:
         from slipway.builds.handlers import register_all
-        from slipway.builds.using import builds_using
-        from slipway.catalog.uses import register
+        from slipway.builds.using import builds_using, statement_of
+        from slipway.catalog import statements, uses
 
         register_all()
-        register(builds_using)
+        uses.register(builds_using)
+        statements.register(statement_of)

@@ -1,4 +1,4 @@
-"""Builds under way that begin from an image: its removal waits for them."""
+"""What images have to do with builds: those under way that begin from one, and the one that made it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from slipway.builds.models import Build, BuildStep
 from slipway.catalog.models import Image
 from slipway.catalog.uses import Use
-from slipway.jobs.models import ACTIVE
+from slipway.ids import parse_id
+from slipway.jobs.models import ACTIVE, JobState
 
 
 def builds_using(image: Image) -> Iterable[Use]:
@@ -21,3 +22,11 @@ def builds_using(image: Image) -> Iterable[Use]:
     return [
         Use("build", f"#{build.number}", build.hex) for build in sorted(found, key=lambda each: each.number)
     ]
+
+
+def statement_of(scope: str, image_id: str) -> str:
+    """Of the project's first build that gave the image: those after it found it in their cache."""
+    made = Build.objects.filter(
+        project=parse_id(scope), image_id=image_id, job__state=JobState.SUCCEEDED
+    ).exclude(provenance="")
+    return made.order_by("number").values_list("provenance", flat=True).first() or ""

@@ -12,6 +12,7 @@ from slipway.accounts import sealing
 from slipway.catalog.home import plan_home_access, token_for, token_for_builds
 from slipway.catalog.models import RegistryCredential
 from slipway.catalog.registries import Registries
+from slipway.catalog.statements import statement_of
 from slipway.jobs.handlers import JobCommand
 from slipway.jobs.models import Job
 from slipway.projects.models import Project
@@ -37,6 +38,8 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
     """``command`` with the secrets its access needs now. Raise ``Unreadable``."""
     if not isinstance(command, PullImage | PushImage):
         return command
+    if isinstance(command, PushImage):
+        command = replace(command, provenance=statement_of(command.scope, command.image_id))
     reference = Reference.parse(command.reference)
     if Registries.of_settings().is_ours(reference):
         return replace(command, access=replace(command.access, password=token_for(job, command, reference)))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slipway.accounts.actors import OPERATOR
 from slipway.builds.models import BuildStep, StepState
+from slipway.builds.using import statement_of
 from slipway.catalog import services
 from slipway.catalog.access import home_of_builds
 from slipway.catalog.errors import ImageInUse
+from slipway.catalog.pushes import push_image
 from slipway.jobs.models import Job, JobState
 from slipway.repositories import tokens
 from slipway.repositories.models import Repository
-from tests.factories import make_build, make_image, make_project
-from workers.messages import BuildOptions
+from tests.factories import digest, make_build, make_image, make_project
+from tests.roads import RecordingRoad
+from tests.slipway.builds.acting import begin, create, finished, succeed, tell, world
+from workers.messages import BuildOptions, PushImage
 
 pytestmark = pytest.mark.django_db
 
@@ -43,3 +49,23 @@ def test_a_build_may_begin_from_what_its_project_has_in_our_registry() -> None:
     assert access.keys() >= {"localhost:8000", "127.0.0.1:8000"}
     claims = tokens.verify(access["localhost:8000"].password or "", "access")
     assert claims.grants == {f"{project.path}/web": {"pull"}, f"{project.path}/cache": {"pull", "push"}}
+
+
+def test_a_push_of_a_built_image_takes_along_what_its_first_build_said(road: RecordingRoad) -> None:
+    who = world()
+    image = make_image(who[1], "web:1")
+    for word in ("first", "from the cache"):
+        build = create(road, who)
+        event = replace(finished(build, 1, word), image_id=image.image_id, provenance=f"by the {word}")
+        succeed(tell(begin(build), event))
+    failed = make_build(who[1], job={"state": JobState.FAILED}, image_id=digest("of a failed one"))
+    other = make_image(who[1], "else:1")
+    road.take()
+    for each in (image, other):
+        push_image(who[0], who[1], each, "example.org/team/web:2")
+        road.commit()
+    pushed = [each for each in road.take() if isinstance(each, PushImage)]
+    assert [each.provenance for each in pushed] == ["by the first", ""]
+    assert statement_of(who[1].hex, failed.image_id) == ""
+    assert statement_of(make_project().hex, image.image_id) == ""
+    assert "by the first" not in Job.objects.get(pk=pushed[0].job).command

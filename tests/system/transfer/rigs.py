@@ -62,7 +62,7 @@ def a_name(host: str) -> str:
 def push(store: ImageStore, image: Image, name: str, *, scope: str = SCOPE, **more: Any) -> Pushed:
     access = more.pop("access", LOCAL)
     compression = more.pop("compression", "gzip")
-    target = Target(Reference.parse(name), access, compression)
+    target = Target(Reference.parse(name), access, compression, more.pop("provenance", ""))
     return pushes.push(store, scope, image.image_id, target, patience=SOON, **more)
 
 

@@ -15,12 +15,13 @@ from workers.engine import changesets, images
 from workers.engine import layers as layer_store
 from workers.engine.images import Image, ImageStore
 from workers.engine.transfer import access as doors
-from workers.engine.transfer import compressions
+from workers.engine.transfer import compressions, referrers, statements
 from workers.engine.transfer.ahead import made_ahead
 from workers.engine.transfer.boards import UNWATCHED, Board, Watcher, apart, side_by_side
 from workers.engine.transfer.connections import PATIENCE, Client, Patience
+from workers.engine.transfer.referrers import Artifact
 from workers.engine.transfer.uploads import Blocks, blocks_of, mount, upload, upload_small
-from workers.errors import InvalidManifest, UserError
+from workers.errors import InvalidManifest, SlipwayError, UserError
 from workers.messages import LayerFacts, RegistryAccess
 from workers.oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor
 from workers.oci.digest import Digest
@@ -36,6 +37,8 @@ class Target:
     reference: Reference
     access: RegistryAccess
     compression: str = "gzip"
+    provenance: str = ""
+    """What its build said of it, to be put beside it; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Pushed:
     existed: int
     mounted: int
     uploaded: int
+    provenance: str = ""
+    """Digest of the manifest that says it, if there was anything to say and the registry took it."""
+    warning: str = ""
+    """Why it did not."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,21 @@ class _Push:
         self._repository.put_manifest(reference.tag or str(digest), text, media_type)
         counts = Counter(each.how for each in placed.values())
         size = len(text) + len(config) + sum(each.blob.size for each in placed.values())
-        return Pushed(str(digest), size, counts["exists"], counts["mounted"], counts["done"])
+        pushed = Pushed(str(digest), size, counts["exists"], counts["mounted"], counts["done"])
+        return self._attest(pushed, Descriptor(media_type, digest, len(text)))
+
+    def _attest(self, pushed: Pushed, subject: Descriptor) -> Pushed:
+        """The image is there already: a registry that takes no word about it is no failure."""
+        if not self._target.provenance:
+            return pushed
+        reference = self._target.reference
+        try:
+            text, kind = statements.about(self._target.provenance, reference.repository, str(subject.digest))
+            artifact = Artifact(statements.MEDIA_TYPE, text, {statements.PREDICATE: kind})
+            digest = referrers.attach(self._repository, reference.registry, subject, artifact)
+        except SlipwayError as error:
+            return replace(pushed, warning=error.message)
+        return replace(pushed, provenance=str(digest))
 
     # ------------------------------------------------------------------ layers
 

@@ -107,12 +107,13 @@ class Repository:
             )
         return Served(text, actual)
 
-    def put_manifest(self, name: str, text: bytes, media_type: str) -> None:
-        """``name``: a tag or digest."""
+    def put_manifest(self, name: str, text: bytes, media_type: str) -> bool:
+        """``name``: a tag or digest. Whether the registry lists it with the referrers of its subject."""
         path = self.path(f"manifests/{name}")
         with self.send("PUT", path, headers={"Content-Type": media_type}, body=text) as answer:
             if answer.status not in (200, 201):
                 raise self.refusal(answer, f"the manifest of {self.name}:{name}")
+            return "OCI-Subject" in answer.headers
 
     def _manifest(self, reference: Reference) -> str:
         return self.path(f"manifests/{reference.digest or reference.tag}")
