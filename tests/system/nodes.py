@@ -94,8 +94,10 @@ class NodeUnderTest:
         """The whole control group at once, as systemd does."""
         group = cgroups.ensure(self.instance, "worker")
         assert group is not None
-        for pid in cgroups.members(group):
-            os.kill(pid, signal.SIGKILL)
+        members = cgroups.members(group)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # none sees another one die
+            for pid in members:
+                os.kill(pid, number)
         assert self.worker is not None
         self.worker.wait()
         self.worker = None

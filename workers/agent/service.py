@@ -26,6 +26,7 @@ from workers.agent.streams import Streams
 from workers.agent.supervisor import Supervisor
 from workers.agent.tail import Tail
 from workers.engine import doctor, images, saving
+from workers.engine.build import room
 from workers.engine.runtime.process import boot_id
 from workers.messages import (
     ContainerExited,
@@ -43,6 +44,7 @@ INVENTORY_EVERY = 60.0
 ROTATION_EVERY = 0.5
 """A container writes 200 MB/s to its log; between two looks it can take so much of the disk."""
 HEALING_EVERY = 15.0
+ABANDONED_EVERY = 2.0
 SWEEP_EVERY = 3600.0
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a part that failed is started again."""
@@ -111,6 +113,7 @@ class Agent:
             "rotation": lambda: _every(ROTATION_EVERY, self._containers.rotate_logs),
             # Others flush rules and start firewalls while containers run.
             "healing": lambda: _every(HEALING_EVERY, networks.heal),
+            "builds": lambda: _every(ABANDONED_EVERY, self._end_abandoned_builds),
             "sweep": self._sweep,
         }
 
@@ -196,6 +199,12 @@ class Agent:
             "counts": {"containers": held, "running": self._supervisor.running},
             "slots": self._node.environment.build_slots,
         }
+
+    def _end_abandoned_builds(self) -> None:
+        """Where neither the worker nor the reaper of its build is left."""
+        ended = room.end_abandoned(self._node.engine)
+        if ended:
+            log.warning("abandoned_builds_ended", builds=ended)
 
     async def _sweep(self) -> None:
         """At the start, every hour, and after an image was removed."""

@@ -59,7 +59,7 @@ def opened(engine: Engine, build: str, project: ProjectSlice, limits: Limits) ->
     directory = engine.places.build_work / f"{build[:32]}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o700)
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    reaping = Reaping()
+    reaping = Reaping(engine.cgroups.adopt_shim)
     cgroup = f"/{engine.instance}/{project.id}/build-{directory.name}"
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -130,13 +130,35 @@ def recover(engine: Engine) -> int:
     return len(abandoned)
 
 
+def end_abandoned(engine: Engine) -> int:
+    """Nothing of builds whose worker died runs on, whoever else died with it; how many did. Repeatable.
+
+    Only processes are ended: the next worker clears what they leave (``recover``).
+    """
+    ended = 0
+    for directory in engine.places.build_work.iterdir():
+        for cgroup in _cgroups_of(engine, directory.name) if _is_abandoned(directory) else ():
+            ended += bool(engine.cgroups.pids(cgroup))
+            engine.cgroups.kill(cgroup)
+    return ended
+
+
+def _cgroups_of(engine: Engine, work: str) -> set[str]:
+    return {
+        f"/{group.relative_to(tree)}"
+        for tree in engine.cgroups.hierarchy.trees()
+        for group in (tree / engine.instance).glob(f"*/build-{work}")
+    }
+
+
 def _is_abandoned(directory: Path) -> bool:
+    """Asked with a lock that several may have at once: two who ask do not take each other for a worker."""
     try:
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno != errno.EWOULDBLOCK:
             raise

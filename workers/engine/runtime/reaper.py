@@ -2,7 +2,8 @@
 
 ``python -I -S -c … `` reads requests on stdin and answers on stdout, a line each. As the subreaper of what
 the runtime leaves behind it learns every exit status. When its stdin ends, because the worker died or is
-done, it kills whatever still runs: a build never outlives its worker.
+done, it kills whatever still runs: a build never outlives its worker, also when the whole cgroup of that
+was killed, for the reaper is in another one.
 
     <id> <pidfile> <stdout> <stderr> <argv…>   separated by NUL, ended by a newline
     → created <id> <code>      the runtime's ``create`` ended
@@ -102,12 +103,23 @@ class Reaper:
         os.write(self._answers, text.encode() + b"\n")
 
     def end(self) -> None:
-        """The first process of a pid namespace takes all the others along."""
-        for pid in (*self._running, *self._creating):
+        """The first process of a pid namespace takes all the others along; what a killed runtime leaves
+        behind becomes a child of ours."""
+        while True:
+            for pid in _children():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
             try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def _children() -> list[int]:
+    with open("/proc/self/task/%d/children" % os.getpid()) as file:  # noqa: UP031 - see above
+        return [int(pid) for pid in file.read().split()]
 
 
 def main() -> None:

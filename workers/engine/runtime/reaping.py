@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -20,9 +20,14 @@ _START = "import sys; sys.path.insert(0, sys.argv[1]); from workers.engine.runti
 
 
 class Reaping:
-    """One reaper, started when it is first needed. Safe to share between threads."""
+    """One reaper, started when it is first needed. Safe to share between threads.
 
-    def __init__(self) -> None:
+    ``adopt`` moves it out of the worker's cgroup: whoever kills that as a whole must not kill it as well,
+    for it has the build's containers to end.
+    """
+
+    def __init__(self, adopt: Callable[[int], None]) -> None:
+        self._adopt = adopt
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,7 +76,7 @@ class Reaping:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", "-c", _START, _ROOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -79,7 +84,9 @@ class Reaping:
                 env=dict(ENVIRONMENT),
                 start_new_session=True,
             )
-            threading.Thread(target=self._listen, args=(self._process,), name="reaping", daemon=True).start()
+            self._process = process
+            self._adopt(process.pid)  # it has not forked yet: it waits for its first request
+            threading.Thread(target=self._listen, args=(process,), name="reaping", daemon=True).start()
         return self._process
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
