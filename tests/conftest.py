@@ -11,6 +11,8 @@ import pytest
 
 from tests import leftovers, stacks
 
+pytest.register_assert_rewrite("tests.distribution")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 _LEFT = pytest.StashKey[list[str]]()
 

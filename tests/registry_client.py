@@ -86,6 +86,10 @@ class RegistryClient:
             return {"authorization": f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}"}
         return {"authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
+    def nobody(self) -> RegistryClient:
+        """The same, without a name."""
+        return type(self)(self.registry)
+
     # ----------------------------------------------------------------------- what most tests begin with
 
     def sign_in(self, *scopes: str) -> RegistryClient:

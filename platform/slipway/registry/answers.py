@@ -40,6 +40,7 @@ class Answer:
 
 
 def document(status: int, body: Any, media_type: str = "application/json", **headers: str) -> Answer:
-    text = json.dumps(body, separators=(",", ":")).encode()
+    # Unescaped: what was cut to a size by the size of its parts keeps it.
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"Content-Type": media_type, **named}, text)

@@ -104,7 +104,12 @@ class Registry:
                 raise Unsupported(f"{call.method[:20]} is not done here.")
             return await operation(call, self.desk)
         except Exception as error:  # noqa: BLE001  # every failure is answered in the specification's words
-            return answer_to(error, call, anonymous=await self._is_anonymous(call, error))
+            answer = answer_to(error, call, anonymous=await self._is_anonymous(call, error))
+            if answer.status == 405:
+                answer.headers["Allow"] = ", ".join(
+                    method for route, method in OPERATIONS if route == call.route
+                )
+            return answer
 
     async def _is_anonymous(self, call: Call, error: Exception) -> bool:
         """Asked only where the answer depends on it."""

@@ -11,7 +11,7 @@ from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.registry.faults import SignInFirst
 from slipway.repositories import queries
-from slipway.repositories.errors import InsufficientGrant
+from slipway.repositories.errors import InsufficientGrant, NoSuchRepository
 from slipway.repositories.models import Manifest
 from workers.oci.descriptor import OCI_INDEX
 from workers.oci.digest import Digest
@@ -19,6 +19,8 @@ from workers.oci.digest import Digest
 PAGE = 1000
 MOST = 10_000
 REFERRERS = 500
+REFERRERS_BYTES = (4 << 20) - (64 << 10)
+"""Of manifests whose descriptors make one page: clients read no more than a manifest may have."""
 
 
 async def tags(call: Call, desk: Desk) -> Answer:
@@ -66,12 +68,32 @@ async def referrers(call: Call, desk: Desk) -> Answer:
 
 
 def _referrers(call: Call, wanted: str) -> tuple[list[Manifest], bool]:
+    """None of a repository that does not exist, or that the caller may not know of: clients that get a 404
+    would take us for a registry without this list, and keep one of their own.
+    """
     digest = Digest.parse(call.argument)
-    repository = queries.get_repository(identify(call), call.name)
+    access = identify(call)
+    try:
+        repository = queries.get_repository(access, call.name)
+    except NoSuchRepository:
+        if access.is_anonymous:
+            raise
+        return [], False
     first = _after(call)
     rows = queries.list_referrers(repository, digest, wanted[:255].replace("\0", ""))
-    found = list(rows[first : first + REFERRERS + 1])
-    return found[:REFERRERS], len(found) > REFERRERS
+    sizes = list(rows.values_list("size", flat=True)[first : first + REFERRERS + 1])
+    count = _fitting(sizes[:REFERRERS])
+    return list(rows[first : first + count]), len(sizes) > count
+
+
+def _fitting(sizes: list[int]) -> int:
+    """How many of the first fit a page; a descriptor is never longer than its manifest."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > REFERRERS_BYTES:
+            return count
+    return len(sizes)
 
 
 def _descriptor(manifest: Manifest) -> dict[str, Any]:

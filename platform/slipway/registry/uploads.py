@@ -28,7 +28,7 @@ async def begin(call: Call, desk: Desk) -> Answer:
     wanted = call.parameter("digest")
     digest = Digest.parse(wanted) if wanted else None
     declared = call.length
-    whole = digest is not None and declared != 0
+    whole = digest is not None and (declared != 0 or digest == Digest.of(b"", digest.algorithm))
     upload = await desk.run(
         lambda: uploads.start(identify(call), call.name, declared if whole else None), writes=True
     )

@@ -311,7 +311,7 @@ def test_nothing_is_found_where_nothing_is(client: RegistryClient, path: str, pr
             reply = client.call(method, f"/v2/{path}/manifests/{reference}")
             assert reply.status == 404
     assert client.call("GET", f"/v2/{path}/manifests/v2").code == "MANIFEST_UNKNOWN"
-    for address in ("manifests/v1", "tags/list", f"blobs/{DIGEST}", f"referrers/{DIGEST}"):
+    for address in ("manifests/v1", "tags/list", f"blobs/{DIGEST}"):
         reply = client.call("GET", f"/v2/{project.path}/unheard-of/{address}")
         assert (reply.status, reply.code) == (404, "NAME_UNKNOWN")
 

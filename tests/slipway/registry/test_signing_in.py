@@ -232,6 +232,10 @@ def test_a_private_repository_is_nothing_to_others(
     for method, rest in doors:
         for caller in (stranger, bearer):
             real, other = (caller.call(method, f"/v2/{place}/{rest}") for place in (path, unreal))
+            if rest.startswith("referrers"):  # never not found, by the specification
+                assert (real.status, real.body) == (200, other.body)
+                assert real.json["manifests"] == []
+                continue
             assert (real.status, other.status) == (404, 404), (method, rest)
             if method != "HEAD":
                 assert same(real, other)
