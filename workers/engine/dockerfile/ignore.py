@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_PATTERNS = 2000
 MAX_ODD = 100
@@ -119,12 +120,13 @@ class Place:
 # --------------------------------------------------------------------------- patterns
 
 _State = tuple[int, ...]
-"""Positions in the pattern's parts that the next name is compared with; empty: no match below."""
+"""Positions in the pattern's parts that the next name is compared with, or of an odd pattern the places it
+has come to; empty: no match below."""
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    """Compared name by name; what crosses slashes in odd places, as a whole (``odd``)."""
+    """Compared name by name; what crosses slashes in odd places, letter by letter (``odd``)."""
 
     text: str
     exception: bool
@@ -150,12 +152,12 @@ class _Pattern:
 
     @property
     def start(self) -> _State:
-        return (0,) if self.odd is not None else self._closed({0})
+        return tuple(sorted(_reach(self.odd, {0}))) if self.odd is not None else self._closed({0})
 
     def step(self, state: _State, name: str, path: str) -> tuple[bool, _State]:
         """Whether the path that ends in ``name`` matches, and with what to go on below."""
         if self.odd is not None:
-            return _matches(self.odd, path), state
+            return _step(self.odd, state, name, path)
         following: set[int] = set()
         for position in state:
             part = self.parts[position]
@@ -279,6 +281,7 @@ def _name(tokens: tuple[_Token, ...]) -> re.Pattern[str]:
     return re.compile(expression, re.DOTALL)
 
 
+@lru_cache(maxsize=1024)
 def _expression(token: _Token) -> re.Pattern[str]:
     if token.startswith("["):
         inner = re.sub(r"\\?(.)", lambda found: _in_class(found[0]), token[1:-1], flags=re.DOTALL)
@@ -290,18 +293,21 @@ def _in_class(member: str) -> str:
     return member if member in ("^", "-") else "\\" + member[-1] if not member[-1].isalnum() else member[-1]
 
 
-def _matches(tokens: tuple[_Token, ...], path: str) -> bool:
-    """The whole path, letter by letter, at all places of the pattern at once.
+def _step(tokens: tuple[_Token, ...], state: _State, name: str, path: str) -> tuple[bool, _State]:
+    """Whether ``path`` matches, and the places it has come to: what is above ``name`` was read before.
 
     A place is twice the token's index; one more is inside a ``(.*/)?`` that has begun.
     """
     if tokens[0] == _DIRECTORIES and all(each.startswith("=") for each in tokens[1:]):
         # '**' in front of nothing but plain text: the text may begin anywhere in a name.
-        return path.endswith("".join(each[1:] for each in tokens[1:]))
-    places = _reach(tokens, {0})
-    for letter in path:
+        return path.endswith("".join(each[1:] for each in tokens[1:])), state
+    places = set(state)
+    for letter in name if len(path) == len(name) else "/" + name:
         places = _reach(tokens, {over for place in places for over in _over(tokens, place, letter)})
-    return 2 * len(tokens) in places
+        if not places:
+            break
+    end = 2 * len(tokens)
+    return end in places, tuple(sorted(places - {end}))
 
 
 def _reach(tokens: tuple[_Token, ...], places: set[int]) -> set[int]:
@@ -323,4 +329,8 @@ def _over(tokens: tuple[_Token, ...], place: int, letter: str) -> tuple[int, ...
         return (inside, inside + 1) if letter == "/" else (inside,)
     if token in (_STAR, _ALL):
         return (place,) if token == _ALL or letter != "/" else ()
-    return (place + 2,) if _expression(token).fullmatch(letter) else ()
+    if token.startswith("["):
+        fits = _expression(token).fullmatch(letter) is not None
+    else:
+        fits = letter != "/" if token == _ANY else letter == token[1:]
+    return (place + 2,) if fits else ()

@@ -1,6 +1,7 @@
 """Docker's rules, each by an example, and all of them against a slow and plain reading of them."""
 
 import re
+import time
 
 import pytest
 from hypothesis import example, given
@@ -86,6 +87,15 @@ def test_a_dockerfile_has_its_own_file_before_the_common_one() -> None:
 def test_stars_do_not_make_a_match_slow() -> None:
     ignore = Ignore.of(["*a" * 40 + "b", "**/" + "*a" * 40 + "b", "**/*/**/*/**/*/**/x", "a**" * 20 + "b"])
     assert not ignore.excludes("/".join(["a" * 200] * 8))
+
+
+def test_odd_patterns_read_each_letter_of_a_deep_path_once() -> None:
+    """Found by atheris. Read anew at each directory, these take half a minute of CPU and more."""
+    ignore = Ignore.of(["[^b]*" * 300 + "c", "x/[^y]*" + "**a" * 150 + "q"])
+    begun = time.process_time()
+    assert not ignore.excludes("a/" * 300 + "a")
+    assert not ignore.excludes("x/" + "a/" * 300 + "b")
+    assert time.process_time() - begun < 5
 
 
 # --------------------------------------------------------------------------- against the slow reading
