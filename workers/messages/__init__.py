@@ -23,6 +23,7 @@ from workers.messages.builds import (
     DropBuild,
     PruneBuildCache,
     StepFacts,
+    is_repository,
 )
 from workers.messages.containers import (
     ContainerExited,
@@ -121,6 +122,7 @@ __all__ = [
     "decode_command",
     "decode_event",
     "encode",
+    "is_repository",
 ]
 
 Command = (

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from workers.messages.containers import Limits, ProjectSlice
 from workers.messages.images import RegistryAccess
 
+_REPOSITORY = re.compile(r"git@|git://|ssh://|(https?://)?(github|gitlab)\.com/[^/]+/[^/]+/?$")
+
+
+def is_repository(address: str) -> bool:
+    """Whether a remote context is a git repository, as Docker tells it from a file: by its name.
+
+    What follows a ``#`` says it as well, and two well-known hosts have nothing else at such a place.
+    """
+    bare, hash_, _ = address.partition("#")
+    return bool(hash_) or bare.endswith(".git") or _REPOSITORY.match(bare) is not None
+
 
 @dataclass(frozen=True)
 class BuildSource:
     """Where the build context comes from."""
 
     kind: str = "none"
-    """``upload`` (a tar or zip the agent took), ``git``, or ``none``: only the Dockerfile's text."""
+    """``upload`` (a tar or zip the agent took), ``git``, ``url`` (an archive or a Dockerfile, fetched by the
+    node), or ``none``: only the Dockerfile's text."""
     upload: str | None = None
     """Digest of the archive."""
     url: str | None = None

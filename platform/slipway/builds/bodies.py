@@ -17,14 +17,13 @@ from slipway.builds.requests import (
     TIMEOUT_DEFAULT,
     BuildRequest,
     Docker,
-    is_git,
     options_of,
 )
 from slipway.catalog.uploads import ARCHIVE_TYPES, Archive
 from slipway.errors import BodyTooLarge, FieldError, InvalidFields, MalformedBody, UnsupportedMediaType
 from slipway.multipart import parse_boundary, read_form
 from slipway.views import StrictSerializer, validated
-from workers.messages import BuildOptions, BuildSource
+from workers.messages import BuildOptions, BuildSource, is_repository
 
 JSON_MAX = 24 << 20
 """A Dockerfile of 5 MB, escaped, and secrets."""
@@ -72,7 +71,10 @@ def _switch(help_text: str, default: bool = False) -> serializers.BooleanField:
 class BuildBody(StrictSerializer):
     """Give one of: a context (the body, or ``context``), ``remote``, or ``dockerfile_text`` alone."""
 
-    remote = _text("URL of a git repository; `#ref:directory` may follow.")
+    remote = _text(
+        "URL of a git repository (it ends with `.git`, or `#ref:directory` follows), of an archive, or of a "
+        "Dockerfile's text."
+    )
     ref = _text("Branch, tag or commit of the repository.")
     subdirectory = _text("Directory of the repository that is the context.")
     username = _text("For the repository.")
@@ -211,13 +213,17 @@ def request_of(asked: dict[str, Any], source: BuildSource, *, name: str = "", si
 
 def source_of(asked: dict[str, Any]) -> BuildSource:
     """Where the context comes from when the body brought none. Raise ``InvalidFields``."""
-    if asked["remote"] is None:
+    remote = asked["remote"]
+    if remote is None:
         return BuildSource()
-    if not is_git(asked["remote"]) and not asked["remote"].startswith(("http://", "https://")):
-        raise InvalidFields([FieldError("remote", "The address of a git repository is needed.")])
+    is_git = is_repository(remote) or bool(asked["ref"] or asked["subdirectory"])
+    if not is_git and not remote.startswith(("http://", "https://")):
+        raise InvalidFields(
+            [FieldError("remote", "The address of a git repository, an archive or a Dockerfile is needed.")]
+        )
     return BuildSource(
-        kind="git",
-        url=asked["remote"],
+        kind="git" if is_git else "url",
+        url=remote,
         **{key: asked[key] for key in ("ref", "subdirectory", "username", "password")},
     )
 

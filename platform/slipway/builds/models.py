@@ -34,6 +34,7 @@ JOB_OF_STATE: dict[str, JobState] = {state: JobState(job) for job, state in STAT
 class SourceKind(models.TextChoices):
     UPLOAD = "upload", "Uploaded context"
     GIT = "git", "Git repository"
+    URL = "url", "Archive or Dockerfile by its address"
     NONE = "none", "Dockerfile only"
 
 
@@ -115,8 +116,9 @@ class Build(Row):
         """What it makes or is made from, in a few words."""
         if self.tags:
             return str(self.tags[0])
-        if self.source_kind == SourceKind.GIT:
-            return str(self.source.get("url", "")).rsplit("/", 1)[-1].removesuffix(".git")
+        if self.source_kind in (SourceKind.GIT, SourceKind.URL):
+            path = str(self.source.get("url", "")).partition("?")[0].rstrip("/")
+            return path.rsplit("/", 1)[-1].removesuffix(".git")
         return str(self.source.get("name") or self.options.get("dockerfile") or "Dockerfile")
 
 

@@ -114,7 +114,9 @@ def _checked_source(source: BuildSource, options: BuildOptions) -> BuildSource:
         return replace(source, upload=str(Digest.parse(source.upload or "")))
     if source.kind == "git":
         return _checked_git(source)
-    _require("source", source.kind == "none", "upload, git or none are known")
+    if source.kind == "url":
+        return _checked_url(source)
+    _require("source", source.kind == "none", "upload, git, url or none are known")
     _require(
         "dockerfile_text",
         bool(options.dockerfile_text and options.dockerfile_text.strip()),
@@ -148,6 +150,18 @@ def _checked_git(source: BuildSource) -> BuildSource:
         username=username or None,
         password=password or None,
     )
+
+
+def _checked_url(source: BuildSource) -> BuildSource:
+    """Of an archive or a Dockerfile; the node judges where it leads."""
+    url = (source.url or "").strip()
+    _require("url", 0 < len(url) <= 2000 and not _has_controls(url), "an address is needed")
+    parts = urlsplit(url)
+    _require("url", parts.scheme in ("http", "https") and bool(parts.hostname), "https://host/… is needed")
+    has_account = "@" in parts.netloc or source.username or source.password
+    _require("url", not has_account, "user names and passwords go with git repositories only")
+    _require("url", not (source.ref or source.subdirectory), "ref and subdirectory are of git repositories")
+    return BuildSource(kind="url", url=url)
 
 
 def _checked_options(options: BuildOptions) -> BuildOptions:
@@ -224,12 +238,6 @@ def _is_inside(path: str) -> bool:
 def _require(name: str, fits: bool, what: str) -> None:
     if not fits:
         raise InvalidBuild(f"{name}: {what}.", field=name)
-
-
-def is_git(remote: str) -> bool:
-    """Whether Docker's ``remote`` names a repository rather than a file."""
-    bare = remote.partition("#")[0]
-    return bare.endswith(".git") or bool(re.match(r"git@|git://|github\.com/|gitlab\.com/", bare))
 
 
 def plain_options(options: BuildOptions) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _queue(actor: Actor, build: Build, command: BuildImage, request: BuildReques
 
 def _told(build: Build) -> dict[str, Any]:
     told: dict[str, Any] = {"source": build.source_kind, "tags": build.tags, "with": build.secret_ids}
-    if build.source_kind == SourceKind.GIT:
+    if build.source_kind in (SourceKind.GIT, SourceKind.URL):
         told |= {"url": build.source.get("url"), "ref": build.source.get("ref")}
     if build.group:
         told["group"] = build.group

@@ -76,7 +76,7 @@ def find_target(path: str, file: str | None) -> Target:
     folder = Path(path)
     if not folder.is_dir():
         raise CliError(
-            f"{path} is no directory and no repository's address.",
+            f"{path} is no directory and no address.",
             code="NO_CONTEXT",
             exit_code=Exit.NOT_FOUND,
         )

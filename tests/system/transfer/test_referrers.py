@@ -11,7 +11,7 @@ import pytest
 
 from tests.registries import Asked, DebianRegistry, Fault, door
 from tests.system.transfer.rigs import a_name, push, some_image
-from workers.engine.build.provenance import Facts, statement
+from workers.engine.build.provenance import Facts, Material, statement
 from workers.engine.images import ImageStore
 from workers.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 
@@ -19,11 +19,16 @@ IN_TOTO = "application/vnd.in-toto+json"
 SLSA = "https://slsa.dev/provenance/v1"
 
 
+MATERIALS = (Material("https://files.example/a.tar?signature=key", "sha256", "0" * 64),)
+
+
 def made_by(build: str) -> str:
     facts = Facts(
-        build, ("web:1",), f"sha256:{'0' * 64}", "https://git.example/web", "", "Dockerfile", "",
-        {"VERSION": "a value of an argument"}, {"team": "web"}, "linux/amd64", (),
-        "2026-11-27T00:00:00Z", "2026-11-27T00:00:01Z", "urn:slipway:node:test",
+        build=build, names=("web:1",), manifest_digest=f"sha256:{'0' * 64}",
+        source="https://git.example/web", revision="", dockerfile="Dockerfile", target="",
+        args={"VERSION": "a value of an argument"}, labels={"team": "web"}, platform="linux/amd64",
+        materials=MATERIALS, started="2026-11-27T00:00:00Z", ended="2026-11-27T00:00:01Z",
+        builder="urn:slipway:node:test",
     )  # fmt: skip
     return statement(facts)
 
@@ -61,6 +66,8 @@ def test_without_the_api_a_tag_lists_what_refers_to_the_image(
         {"name": name.partition("/")[2].rpartition(":")[0], "digest": {algorithm: digits}}
     ]
     parameters = said["predicate"]["buildDefinition"]["externalParameters"]
+    [material] = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert material["uri"] == "https://files.example/a.tar"
     assert (parameters["args"], parameters["labels"]) == (["VERSION"], {"team": "web"})
 
 

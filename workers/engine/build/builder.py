@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from workers.engine import images
 from workers.engine import layers as layer_store
-from workers.engine.build import addresses, cacheimages, contexts, exporting, provenance, room
+from workers.engine.build import addresses, cacheimages, exporting, provenance, room
 from workers.engine.build.addresses import Allowed
 from workers.engine.build.bases import Bases, Pull, Scope, scope_of
 from workers.engine.build.cache import Cache, Session
@@ -20,8 +20,9 @@ from workers.engine.build.contents import Digests
 from workers.engine.build.contexts import Context
 from workers.engine.build.doing import do, stamp
 from workers.engine.build.fetching import Fetcher
-from workers.engine.build.git import Git, Repository
+from workers.engine.build.git import Git
 from workers.engine.build.graph import Graph, NamedContext, PlanRequest
+from workers.engine.build.loading import Loader
 from workers.engine.build.planning import plan
 from workers.engine.build.progress import Progress, Tell
 from workers.engine.build.redaction import patterns
@@ -36,11 +37,10 @@ from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
 from workers.engine.transfer.addresses import is_public
-from workers.errors import BuildExceeded, BuildUnsupported, InvalidContext, SlipwayError
-from workers.messages import BuildImage, BuildSource, RegistryAccess
+from workers.errors import BuildExceeded, BuildUnsupported, SlipwayError
+from workers.messages import BuildImage, RegistryAccess
 from workers.oci.reference import Reference
 
-_IMAGE = "docker-image://"
 _GRACE = 1.0
 
 
@@ -156,13 +156,14 @@ class _Attempt:
     def run(self, session: Session) -> Built:
         command = self.command
         host = str(host_platform())
-        context, git = self._context()
-        named = self._named_contexts(git)
+        loader = self._loader()
+        context = self._context(loader)
+        named = loader.named(command.options.contexts)
         bases = self._bases()
         request = _plan_request(command, host, named)
         dockerfile = parse(context.dockerfile, context.filename)
         graph = plan(dockerfile, request, bases.resolve, ignore=context.ignore)
-        task = self._task(graph, session, bases, git, context, named)
+        task = self._task(graph, session, bases, loader, context, named)
         self._take_caches_in(session, bases, task.graph.platform)
         stages(task, do)
         return self._result(task, context)
@@ -183,53 +184,30 @@ class _Attempt:
 
     # ------------------------------------------------------------------ sources
 
-    def _context(self) -> tuple[Context, Git]:
-        source, options = self.command.source, self.command.options
-        git = self._git()
+    def _context(self, loader: Loader) -> Context:
         line = self.progress.add("[internal] load build context")
         self.progress.begin(line)
-        target = self.room.directory / "context"
-        revision = self._load(source, target, git)
-        directory = contexts.within(target, source.subdirectory)
-        context = contexts.opened(directory, options.dockerfile, options.dockerfile_text, revision)
+
+        def note(text: str) -> None:
+            self.progress.note(line, progress=text)
+
+        context = loader.context(self.command.source, self.command.options, note)
         self.progress.end(line)
-        return context, git
+        return context
 
-    def _load(self, source: BuildSource, target: Path, git: Git) -> str:
-        """The files are at ``target``; the commit, if it is a repository's."""
-        if self.doors.directory is not None:
-            contexts.from_directory(self.doors.directory, target)
-        elif source.kind == "upload" and source.upload:
-            with self.doors.open_upload(source.upload) as archive:
-                limits = self.builder.context_limits
-                contexts.from_archive(archive, target, limits, self.doors.cancelled)
-        elif source.kind == "git" and source.url:
-            url, _, fragment = source.url.partition("#")
-            ref, _, _ = fragment.partition(":")
-            repository = Repository.of(
-                url, ref=source.ref or ref, username=source.username, password=source.password
-            )
-            return git.checkout(repository, target)
-        elif source.kind == "none":
-            target.mkdir(mode=0o755)
-        else:
-            raise InvalidContext(f"A build source of kind {source.kind!r} needs what it names")
-        return ""
-
-    def _named_contexts(self, git: Git) -> dict[str, Path | str]:
-        """Directory, or the reference of an image."""
-        found: dict[str, Path | str] = {}
-        for name, text in self.command.options.contexts.items():
-            target = self.room.new_directory("named") / "files"
-            if text.startswith("sha256:"):
-                self._load(BuildSource("upload", upload=text), target, git)
-            elif text.startswith(("http://", "https://")):
-                self._load(BuildSource("git", url=text), target, git)
-            else:
-                found[name] = text.removeprefix(_IMAGE)
-                continue
-            found[name] = target
-        return found
+    def _loader(self) -> Loader:
+        """With the fetcher and the git that the steps use as well."""
+        places, doors, project = self.builder.engine.places, self.doors, self.command.project
+        uid = project.uid_base + 1000
+        return Loader(
+            room=self.room,
+            git=Git(places.fetches, uid, self._allowed, doors.cancelled, self.deadline),
+            fetcher=Fetcher(lambda name: places.build_mount(project.id, f"url-{name}"), self._allowed),
+            limits=self.builder.context_limits,
+            open_upload=doors.open_upload,
+            cancelled=doors.cancelled,
+            directory=doors.directory,
+        )
 
     def _bases(self) -> Bases:
         command = self.command
@@ -249,10 +227,6 @@ class _Attempt:
         networks = self.builder.engine.networks
         return lambda address: is_public(address) or networks.allows(address)
 
-    def _git(self) -> Git:
-        uid = self.command.project.uid_base + 1000
-        return Git(self.room.engine.places.fetches, uid, self._allowed, self.doors.cancelled, self.deadline)
-
     # ------------------------------------------------------------------ solving
 
     def _task(
@@ -260,12 +234,11 @@ class _Attempt:
         graph: Graph,
         session: Session,
         bases: Bases,
-        git: Git,
+        loader: Loader,
         context: Context,
         named: dict[str, Path | str],
     ) -> Task:
         command = self.command
-        places = self.builder.engine.places
         directories = {name: each for name, each in named.items() if isinstance(each, Path)}
         return Task(
             graph=graph,
@@ -274,10 +247,8 @@ class _Attempt:
             session=session,
             digests=self.builder.digests,
             bases=bases,
-            fetcher=Fetcher(
-                lambda name: places.build_mount(command.project.id, f"url-{name}"), self._allowed
-            ),
-            git=git,
+            fetcher=loader.fetcher,
+            git=loader.git,
             contexts={CONTEXT: context.directory, **directories},
             secrets=command.options.secrets,
             redacted=patterns(_secrets(command)),

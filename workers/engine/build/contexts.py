@@ -57,6 +57,22 @@ def from_directory(source: Path, target: Path) -> None:
     upper.finish()
 
 
+def dockerfile_at(path: Path, url: str) -> str:
+    """What was fetched from ``url`` and is no archive, as a Dockerfile. Raise ``InvalidContext``."""
+    if path.stat().st_size > MAX_DOCKERFILE:
+        raise InvalidContext(f"{url} is no archive, and too large for a Dockerfile")
+    data = path.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InvalidContext(f"{url} is neither an archive nor a Dockerfile")
+    if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
+        raise InvalidContext(f"{url} is a web page; the address of a git repository ends with .git")
+    return text
+
+
 def within(directory: Path, subdirectory: str | None) -> Path:
     """A directory of a repository as the context. Raise ``InvalidContext``."""
     if not subdirectory:

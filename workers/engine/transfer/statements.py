@@ -24,7 +24,16 @@ def about(statement: str, name: str, digest: str) -> tuple[bytes, str]:
         if "args" in parameters:
             # Their values stay in the build's record: whoever may pull the image need not see them.
             parameters["args"] = sorted(parameters["args"])
-    except (ValueError, KeyError, TypeError) as error:
+        if "source" in parameters:
+            parameters["source"] = _bare(parameters["source"])
+        for material in body["predicate"]["buildDefinition"].get("resolvedDependencies", ()):
+            material["uri"] = _bare(material["uri"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NodeError("The build's provenance is no statement of ours") from error
     body["subject"] = [{"name": name, "digest": {algorithm: digits}}]
     return json.dumps(body, separators=(",", ":")).encode(), kind
+
+
+def _bare(uri: str) -> str:
+    """What follows the path of an address may be a key to it."""
+    return uri.partition("?")[0] if "://" in uri else uri
