@@ -218,6 +218,18 @@ def test_a_start_cut_off_is_done_again_without_a_recovery_too(rig: Rig) -> None:
     assert len(containers.running(rig.engine)) == 1
 
 
+def test_the_undoing_of_a_start_cut_off_may_be_cut_off_too(rig: Rig) -> None:
+    """Its processes are gone then, and it must not be taken for a container that ran and lost its shim."""
+    command = rig.command("sh", "-c", "echo once")
+    _cut_off(rig, command, "attach")
+    _cut_off(rig, command, "release")
+    containers.recover(rig.engine, rig.events.append)
+    assert rig.events == []
+    containers.run(rig.engine, command, rig.events.append)
+    assert rig.end(command.container).exit_code == 0
+    assert rig.lines(command.container) == ["once"]
+
+
 def test_a_start_cut_off_after_the_program_ran_is_adopted_and_not_repeated(rig: Rig) -> None:
     command = rig.command("sh", "-c", "echo once; exec sleep 100000")
     _cut_off(rig, command, "journaling")

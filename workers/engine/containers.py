@@ -260,6 +260,10 @@ def _mended(engine: Engine, container: str, emit: Emit) -> Record | None:
         return record
     if record.phase is Phase.RUNNING and _was_started(engine, record):
         return _carried_out(engine, replace(record, generation=record.intended), emit)
+    if record.phase is Phase.RUNNING:
+        # Cut off in the middle of what follows, a runtime that knows it no more would tell nothing.
+        record = replace(record, phase=Phase.STARTING)
+        records.write(engine.places, record)
     launching.clean_up(engine, record)
     record = replace(record, phase=Phase.CREATED, init=None, shim=None)
     records.write(engine.places, record)
