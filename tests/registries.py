@@ -136,7 +136,7 @@ class Door:
 @contextlib.contextmanager
 def door(upstream: str, **more: Any) -> Iterator[Door]:
     state = Door(upstream, **more)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+    server = _Server(("127.0.0.1", 0), _handler(state))
     server.daemon_threads = True
     state.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -154,6 +154,11 @@ def _handler(state: Door) -> type[BaseHTTPRequestHandler]:
         door = state
 
     return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Clients with many connections at once wait for nobody's second try."""
 
 
 class _Cut(Exception):
@@ -232,7 +237,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _drain(self) -> None:
         left = int(self.headers.get("Content-Length") or 0)
         while left:
-            left -= len(self.rfile.read(min(left, _PIECE)))
+            left -= len(self._body_piece(left))
+
+    def _body_piece(self, left: int) -> bytes:
+        piece = self.rfile.read(min(left, _PIECE))
+        if not piece:
+            raise _Cut  # by who sent it
+        return piece
 
     def _pass_on(self, fault: Fault) -> None:
         connection = http.client.HTTPConnection(self.door.upstream, timeout=60)
@@ -257,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         left = int(self.headers.get("Content-Length") or 0)
         passed = 0
         while left:
-            piece = self.rfile.read(min(left, _PIECE))
+            piece = self._body_piece(left)
             if fault.cut_request is not None and passed + len(piece) > fault.cut_request:
                 connection.send(piece[: fault.cut_request - passed])
                 raise _Cut
