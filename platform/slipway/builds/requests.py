@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from slipway.builds import named
 from slipway.builds.errors import InvalidBuild, Unsupported
 from workers.errors import InvalidReference
 from workers.messages import BuildOptions, BuildSource, Limits
@@ -174,6 +175,7 @@ def _checked_options(options: BuildOptions) -> BuildOptions:
     _require("networkmode", options.network in NETWORKS, f"{' and '.join(NETWORKS)} are known here")
     for name in ("args", "labels", "contexts"):
         _check_pairs(name, getattr(options, name))
+    named.require_sound(options.contexts)
     for name in ("no_cache_filter", "cache_from", "cache_to", "extra_hosts"):
         values = getattr(options, name)
         _require(name, len(values) <= ITEMS_MAX and all(map(_is_line, values)), "too much, or not a line")

@@ -102,6 +102,11 @@ def test_a_build_carries_all_that_its_node_needs(road: RecordingRoad) -> None:
         (text(platform="linux"), InvalidBuild),
         (text(extra_hosts=("name",)), InvalidBuild),
         (text(secrets={"a/b": "x"}), InvalidBuild),
+        # The node keeps uploads of all projects by their digest: nobody names one of them.
+        (text(contexts={"x": digest("of another project")}), InvalidBuild),
+        (text(contexts={"x": f" {digest('of another project')}"}), InvalidBuild),
+        (text(contexts={"x": "https:///x.git"}), InvalidBuild),
+        (text(contexts={"x": "a\nb"}), InvalidBuild),
         (text(tags=("Not A Name",)), InvalidReference),
         (text(tags=(f"web@{digest('x')}",)), InvalidReference),
         (BuildRequest(options=BuildOptions(dockerfile_text="FROM a"), timeout=0), InvalidBuild),
