@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from workers.messages.containers import Limits, ProjectSlice
 from workers.messages.images import RegistryAccess
@@ -50,7 +51,7 @@ class BuildOptions:
     args: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     contexts: dict[str, str] = field(default_factory=dict)
-    """Named contexts: an image reference, a URL or an upload's digest."""
+    """Named contexts: an image reference, a URL (with its password, on its way) or an upload's digest."""
     tags: tuple[str, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
@@ -102,6 +103,20 @@ class BuildImage:
     local_images: dict[str, str] = field(default_factory=dict)
     """Familiar reference to image id, of ``scope``."""
     library_images: dict[str, str] = field(default_factory=dict)
+
+    def hidden(self) -> tuple[str, ...]:
+        """Whatever must not be printed, as it may appear."""
+        found = [*self.options.secrets.values(), self.source.password]
+        found += [access.password for access in self.access.values()]
+        for text in self.options.contexts.values():
+            account, at, _ = (
+                urlsplit(text).netloc.rpartition("@") if text.startswith("http") else ("", "", "")
+            )
+            if at:
+                # Without a password the name is what opens it: tokens are written so.
+                secret = account.partition(":")[2] or account
+                found += [secret, unquote(secret)]
+        return tuple(dict.fromkeys(each for each in found if each))
 
     def access_to(self, host: str) -> RegistryAccess:
         """The entry that says most of ``host``."""

@@ -269,7 +269,7 @@ class _Watcher:
 
 
 def _redact(error: SlipwayError, command: BuildImage) -> None:
-    known = patterns([*command.options.secrets.values(), command.source.password or ""])
+    known = patterns(command.hidden())
     if known:
         error.message = redact(error.message, known)
         error.args = (error.message,)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
 from slipway.accounts.sealing import seal, unseal
+from slipway.builds import named
 from slipway.builds.models import Build, SourceKind
 from slipway.builds.requests import BuildRequest, options_of
 from slipway.catalog.access import home_of_builds
@@ -26,9 +27,18 @@ SOURCE_FIELDS = ("upload", "url", "ref", "subdirectory", "username")
 
 def sealed(request: BuildRequest) -> str:
     """The secrets of ``request`` as the row keeps them until the build has ended; empty without any."""
-    if not request.options.secrets and not request.source.password:
-        return ""
-    return seal(json.dumps({"secrets": request.options.secrets, "password": request.source.password}))
+    kept = {
+        "secrets": request.options.secrets,
+        "password": request.source.password,
+        "accounts": dict(request.accounts),
+    }
+    return seal(json.dumps(kept)) if any(kept.values()) else ""
+
+
+def credentials_in(request: BuildRequest) -> list[str]:
+    """What had a password of its own, by its field: a retry needs it again."""
+    of_source = ["password"] if request.source.password else []
+    return of_source + sorted(f"contexts.{name}" for name in request.accounts)
 
 
 def command_of_build(build: Build) -> BuildImage:
@@ -58,14 +68,18 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
     build = Build.objects.select_related("project__team").filter(job=job.pk).first()
     if build is None:
         raise BadCommand("The build of this job is gone.", job=job.hex)
-    opened = json.loads(unseal(build.sealed)) if build.sealed else {"secrets": {}, "password": None}
+    opened = json.loads(unseal(build.sealed)) if build.sealed else {}
     library = find_library()
     accounts = _access(build.project)
     return replace(
         command,
         attempt=job.attempt,
-        options=replace(command.options, secrets=opened["secrets"]),
-        source=_with_account(replace(command.source, password=opened["password"]), accounts),
+        options=replace(
+            command.options,
+            secrets=opened.get("secrets", {}),
+            contexts=named.joined(command.options.contexts, opened.get("accounts", {})),
+        ),
+        source=_with_account(replace(command.source, password=opened.get("password")), accounts),
         access={**accounts, **home_of_builds(job, command.options)},
         shared_scope=UPSTREAM,
         library_scope=library.hex if library is not None else None,

@@ -51,7 +51,9 @@ class Build(Row):
     """``BuildOptions`` without the values of secrets."""
     secret_ids = models.JSONField(default=list)
     sealed = models.TextField(blank=True)
-    """Secrets and the git password until the build has ended, by ``accounts.sealing``."""
+    """Secrets and passwords until the build has ended, by ``accounts.sealing``."""
+    credentials = models.JSONField(default=list)
+    """What had a password of its own, by field: ``password`` of the source, ``contexts.<name>``."""
     limits = models.JSONField(default=dict)
     timeout = models.PositiveIntegerField(default=3600)
     """Seconds for the whole build."""

@@ -1,9 +1,9 @@
-"""Named contexts of a build: an image, or the address of a repository. Pure."""
+"""Named contexts of a build: images, or addresses of repositories and, apart, what opens these. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from slipway.builds.errors import InvalidBuild
 
@@ -25,10 +25,40 @@ def require_sound(contexts: Mapping[str, str]) -> None:
                 f"{where}: an upload of the node cannot be named; an image by its id is docker-image://{text}.",
                 field="contexts",
             )
-        if is_address(text) and not urlsplit(text).hostname:
+        if is_address(text) and not _host(text):
             raise InvalidBuild(f"{where}: the address has no host.", field="contexts")
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # brackets that do not match
+        return None
 
 
 def is_address(text: str) -> bool:
     """Whether it is fetched from somewhere, rather than an image."""
     return text.lower().startswith(("http://", "https://"))
+
+
+def split(contexts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The contexts without what opens them, and that by name, as it stood before the ``@``."""
+    bare, accounts = dict(contexts), {}
+    for name, text in contexts.items():
+        parts = urlsplit(text)
+        if is_address(text) and "@" in parts.netloc:
+            account, _, host = parts.netloc.rpartition("@")
+            bare[name] = urlunsplit(parts._replace(netloc=host))
+            if account.strip(":"):
+                accounts[name] = account
+    return bare, accounts
+
+
+def joined(contexts: Mapping[str, str], accounts: Mapping[str, str]) -> dict[str, str]:
+    """The reverse of ``split``; an account of a context that is not there is none."""
+    whole = dict(contexts)
+    for name, account in accounts.items():
+        if is_address(whole.get(name, "")):
+            parts = urlsplit(whole[name])
+            whole[name] = urlunsplit(parts._replace(netloc=f"{account}@{parts.netloc}"))
+    return whole

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from slipway.builds import named
 from slipway.builds.errors import InvalidBuild, Unsupported
@@ -21,6 +21,7 @@ QUEUE_TIMEOUT_DEFAULT, QUEUE_TIMEOUT_MAX = 6 * 3600, 7 * 24 * 3600
 DOCKERFILE_MAX = 5 << 20
 SECRET_MAX, SECRETS_MAX = 512 << 10, 32
 TEXT_MAX, ITEMS_MAX = 4096, 200
+CACHE_FIELDS = ("type", "ref", "mode", "image-manifest", "oci-mediatypes", "compression", "ignore-error")
 OUTPUTS = ("image", "tar", "files")
 NETWORKS = ("default", "none")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -55,6 +56,8 @@ class BuildRequest:
     """What the uploaded context is called, for people."""
     size: int = 0
     """Of the upload, held of the project's disk."""
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    """Of named contexts: what opens their addresses, which are without it. Secret."""
     group: str = ""
     timeout: int = TIMEOUT_DEFAULT
     queue_timeout: int = QUEUE_TIMEOUT_DEFAULT
@@ -63,7 +66,14 @@ class BuildRequest:
         """As it is carried out. Raise ``InvalidBuild``, ``Unsupported``, ``InvalidReference``."""
         self.require_sound()
         source = _checked_source(self.source, self.options)
-        return replace(self, source=source, options=_checked_options(self.options))
+        options = _checked_options(self.options)
+        contexts, accounts = named.split(options.contexts)
+        return replace(
+            self,
+            source=source,
+            options=replace(options, contexts=contexts),
+            accounts={**self.accounts, **accounts},
+        )
 
     def require_sound(self) -> None:
         """All that can be wrong before the context has come. Raise ``InvalidBuild`` …"""
@@ -134,10 +144,14 @@ def _checked_git(source: BuildSource) -> BuildSource:
     _require("url", 0 < len(url) <= 2000 and not _has_controls(url), "the address of a repository is needed")
     if url.startswith(("github.com/", "gitlab.com/")):
         url = f"https://{url}"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidBuild("url: brackets in it do not match.", field="url") from error
     _require("url", parts.scheme in ("http", "https"), "https:// (or http://) is needed; ssh has no key here")
     _require("url", bool(parts.hostname), "a host is needed")
-    username, password = source.username or parts.username, source.password or parts.password
+    username = source.username or unquote(parts.username or "")
+    password = source.password or unquote(parts.password or "")
     host = parts.netloc.rpartition("@")[2]
     ref, _, subdirectory = fragment.partition(":")
     ref, subdirectory = source.ref or ref or "", source.subdirectory or subdirectory or ""
@@ -179,6 +193,8 @@ def _checked_options(options: BuildOptions) -> BuildOptions:
     for name in ("no_cache_filter", "cache_from", "cache_to", "extra_hosts"):
         values = getattr(options, name)
         _require(name, len(values) <= ITEMS_MAX and all(map(_is_line, values)), "too much, or not a line")
+    for text in (*options.cache_from, *options.cache_to):
+        _check_cache(text)
     for host in options.extra_hosts:
         _require("extrahosts", bool(re.fullmatch(r"[^\s:=]+[:=]\S+", host)), f"{host[:60]!r}: name:address")
     if options.platform is not None:
@@ -196,6 +212,18 @@ def _check_secrets(secrets: Mapping[str, str]) -> None:
     for key, value in secrets.items():
         _require("secrets", bool(_NAME.fullmatch(key)), f"{key[:40]!r} is no id: letters, digits, _ . -")
         _require("secrets", 0 < len(value) <= SECRET_MAX, f"{key}: 1 byte to 512 KiB are allowed")
+
+
+def _check_cache(text: str) -> None:
+    """What nothing here uses is not kept: keys of other kinds of caches are secrets."""
+    pairs = [part.partition("=") for part in text.split(",")] if "=" in text else []
+    given = {name.strip(): value.strip() for name, _, value in pairs}
+    unknown = sorted(given.keys() - set(CACHE_FIELDS))
+    _require("cache", not unknown, f"{', '.join(unknown)[:60]}: {', '.join(CACHE_FIELDS)} are known")
+    _require("cache", given.get("type", "registry") in ("registry", "inline"), "registry, inline are known")
+    reference = given.get("ref", "") if given else text.removeprefix("inline")
+    if reference:
+        Reference.parse(reference)
 
 
 def _check_pairs(name: str, pairs: Mapping[str, str]) -> None:

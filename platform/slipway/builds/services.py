@@ -16,7 +16,7 @@ from slipway import dispatch
 from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
-from slipway.builds.commands import SOURCE_FIELDS, command_of_build, limits_as_kept, sealed
+from slipway.builds.commands import SOURCE_FIELDS, command_of_build, credentials_in, limits_as_kept, sealed
 from slipway.builds.errors import ContextGone, SecretsNeeded
 from slipway.builds.models import Build, SourceKind
 from slipway.builds.requests import BuildRequest, options_of, plain_options
@@ -81,6 +81,7 @@ def _row(project: Project, request: BuildRequest, retry_of: Build | None) -> Bui
         options=plain_options(request.options),
         secret_ids=sorted(request.options.secrets),
         sealed=sealed(request),
+        credentials=credentials_in(request),
         timeout=request.timeout,
         group=request.group,
         retry_of=retry_of,

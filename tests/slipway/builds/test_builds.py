@@ -106,7 +106,12 @@ def test_a_build_carries_all_that_its_node_needs(road: RecordingRoad) -> None:
         (text(contexts={"x": digest("of another project")}), InvalidBuild),
         (text(contexts={"x": f" {digest('of another project')}"}), InvalidBuild),
         (text(contexts={"x": "https:///x.git"}), InvalidBuild),
+        (text(contexts={"x": "https://[x"}), InvalidBuild),
         (text(contexts={"x": "a\nb"}), InvalidBuild),
+        # Caches of other kinds are opened by keys, which nobody would seal.
+        (text(cache_to=("type=s3,bucket=b,secret_access_key=x",)), InvalidBuild),
+        (text(cache_from=("type=registry,ref=me:word@example.org/x",)), InvalidReference),
+        (BuildRequest(source=BuildSource(kind="git", url="https://[h/a")), InvalidBuild),
         (text(tags=("Not A Name",)), InvalidReference),
         (text(tags=(f"web@{digest('x')}",)), InvalidReference),
         (BuildRequest(options=BuildOptions(dockerfile_text="FROM a"), timeout=0), InvalidBuild),
@@ -138,9 +143,9 @@ def test_dockers_switches_that_do_nothing_are_noted() -> None:
     assert build.limits == {"memory_bytes": 64 << 20, "cpu_millis": 500, "pids": 4096}
 
 
-def test_an_address_is_taken_apart_and_its_password_kept_out_of_it() -> None:
+def test_an_address_is_taken_apart_and_its_password_kept_out_of_it(road: RecordingRoad) -> None:
     actor, project = world()
-    url = f"https://me:{CANARY}@example.org/team/web.git#v1:app/server"
+    url = f"https://me:{CANARY}%40@example.org/team/web.git#v1:app/server"
     build = services.create_build(actor, project, BuildRequest(source=BuildSource(kind="git", url=url)))
     assert build.source == {
         "url": "https://example.org/team/web.git",
@@ -149,6 +154,8 @@ def test_an_address_is_taken_apart_and_its_password_kept_out_of_it() -> None:
         "username": "me",
     }
     assert build.title == "web"
+    (command,) = sent(road)
+    assert command.source.password == f"{CANARY}@"
 
 
 def test_who_may_look_may_not_build_and_strangers_see_nothing() -> None:
@@ -223,10 +230,19 @@ def test_a_secret_lies_nowhere_in_clear(road: RecordingRoad, django_db_blocker: 
 
     actor, project = world()
     source = BuildSource(kind="git", url=f"https://me:{CANARY}@example.org/x.git")
-    request = BuildRequest(source=source, options=BuildOptions(secrets={"key": CANARY}))
+    contexts = {
+        "lib": f"https://me:{CANARY}@example.org/lib.git#v1:a",
+        "tools": f"https://{CANARY}@example.org/tools.git",
+        "base": "docker-image://busybox",
+    }
+    request = BuildRequest(source=source, options=BuildOptions(secrets={"key": CANARY}, contexts=contexts))
     build = services.create_build(actor, project, request)
     (command,) = sent(road)
     assert (command.source.password, command.options.secrets) == (CANARY, {"key": CANARY})
+    assert command.options.contexts == contexts
+    assert [each for each in command.hidden() if CANARY in each] == [CANARY]
+    assert build.options["contexts"]["lib"] == "https://example.org/lib.git#v1:a"
+    assert build.credentials == ["password", "contexts.lib", "contexts.tools"]
     assert CANARY in encode(command)
 
     def everywhere() -> str:

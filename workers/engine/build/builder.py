@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -251,7 +251,7 @@ class _Attempt:
             git=loader.git,
             contexts={CONTEXT: context.directory, **directories},
             secrets=command.options.secrets,
-            redacted=patterns(_secrets(command)),
+            redacted=patterns(command.hidden()),
             write=self.doors.log.write,
             progress=self.progress,
             cancelled=self.doors.cancelled,
@@ -347,12 +347,6 @@ def _plan_request(command: BuildImage, host: str, named: dict[str, Path | str]) 
         source_date_epoch=options.source_date_epoch,
         checks=options.checks,
     )
-
-
-def _secrets(command: BuildImage) -> Sequence[str]:
-    """Whatever must not be printed."""
-    passwords = [access.password for access in command.access.values()]
-    return [*command.options.secrets.values(), *filter(None, [command.source.password, *passwords])]
 
 
 def _without_credentials(url: str) -> str:
