@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.db.models import Q
 
 from slipway.accounts.actors import Actor
+from slipway.accounts.models import Token, TokenScope
 from slipway.accounts.policy import Action, require
 from slipway.catalog.registries import Registries
 from slipway.jobs.models import Job
@@ -62,10 +63,18 @@ def token_for(job: Job, command: PullImage | PushImage, reference: Reference) ->
     return tokens.mint(project, path.name, actions, TOKEN_SECONDS, for_actor=actor)
 
 
+def _who_wished(job: Job) -> Actor | None:
+    """As narrow as the token was that they came with; None for robots and the operator."""
+    if job.created_by is None:
+        return None
+    token = Token(user=job.created_by, project=job.project, scopes=[TokenScope.READ.value])
+    return Actor(user=job.created_by, token=token if job.is_bound else None)
+
+
 def token_for_builds(job: Job, caches: Iterable[str] = ()) -> str:
     """Good for pulling what stages may begin from: the project's own repositories, the library's, then others
     that whoever wished the build may see; and for pushing to ``caches``, as far as they are the project's."""
-    actor = Actor(user=job.created_by) if job.created_by is not None else None
+    actor = _who_wished(job)
     seen = readable(Access.of(actor) if actor is not None else Access())
     near = Q(project=job.project) | Q(project__library=True)
     paths = [*Repository.objects.filter(near).values_list("path", flat=True)[:BUILD_REPOSITORIES]]

@@ -100,6 +100,8 @@ class Job(Row):
     )
     created_by_name = models.CharField(max_length=200, blank=True)
     """As the audit log calls them."""
+    is_bound = models.BooleanField(default=False)
+    """Wished with a token that opens the job's project alone: what is done for it reads no other."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

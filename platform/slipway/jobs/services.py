@@ -42,6 +42,7 @@ def queue_job(
         job.command = encode(command)
         job.created_by = actor.user
         job.created_by_name = actor.label[:200]
+        job.is_bound = actor.token is not None and actor.token.project_id is not None
         job.claims = {str(name): amount for name, amount in (claims or {}).items()}
         ledger.reserve(project, HOLDER, job.hex, job.claims)
         handler = handler_of(job.kind)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.accounts.actors import OPERATOR
+from slipway.accounts.actors import OPERATOR, Actor
+from slipway.accounts.models import Token
 from slipway.builds.models import BuildStep, StepState
 from slipway.builds.using import statement_of
 from slipway.catalog import services
@@ -15,7 +16,7 @@ from slipway.catalog.errors import ImageInUse
 from slipway.catalog.pushes import push_image
 from slipway.jobs.models import Job, JobState
 from slipway.repositories import tokens
-from slipway.repositories.models import Repository
+from slipway.repositories.models import Repository, Visibility
 from tests.factories import digest, make_build, make_image, make_project
 from tests.roads import RecordingRoad
 from tests.slipway.builds.acting import begin, create, finished, succeed, tell, world
@@ -49,6 +50,33 @@ def test_a_build_may_begin_from_what_its_project_has_in_our_registry() -> None:
     assert access.keys() >= {"localhost:8000", "127.0.0.1:8000"}
     claims = tokens.verify(access["localhost:8000"].password or "", "access")
     assert claims.grants == {f"{project.path}/web": {"pull"}, f"{project.path}/cache": {"pull", "push"}}
+
+
+def test_a_build_reads_no_more_than_the_token_that_wished_it(road: RecordingRoad) -> None:
+    who, project = world()
+    other = make_project(project.team)
+    rows = [
+        (project, Visibility.PRIVATE), (other, Visibility.PRIVATE), (other, Visibility.TEAM),
+        (make_project(), Visibility.PUBLIC), (make_project(), Visibility.PRIVATE),
+    ]  # fmt: skip
+    paths = [f"{owner.path}/{visibility.value}" for owner, visibility in rows]
+    for path, (owner, visibility) in zip(paths, rows, strict=True):
+        Repository.objects.create(project=owner, name=visibility.value, path=path, visibility=visibility)
+
+    def seen(actor: Actor) -> set[str]:
+        build = create(road, (actor, project))
+        job = Job.objects.get(pk=build.job_id)
+        access = home_of_builds(job, BuildOptions())["localhost:8000"]
+        return set(tokens.verify(access.password or "", "access").grants)
+
+    own, private, of_team, public, _ = paths
+    assert seen(who) == {own, private, of_team, public}
+    narrow, wide = (
+        Token(user=who.user, prefix=name, scopes=["write"], project=of)
+        for name, of in (("n", project), ("w", None))
+    )
+    assert seen(replace(who, token=narrow)) == {own, of_team, public}
+    assert seen(replace(who, token=wide)) == {own, private, of_team, public}
 
 
 def test_a_push_of_a_built_image_takes_along_what_its_first_build_said(road: RecordingRoad) -> None:
