@@ -16,7 +16,7 @@ import pytest
 
 from tests.system.build.rigs import BuildRig
 from workers.engine.build.builder import Built
-from workers.errors import AddressRefused, BuildUnsupported, FetchFailed
+from workers.errors import AddressRefused, BuildFailed, BuildUnsupported, FetchFailed
 from workers.messages import BuildSource, RegistryAccess
 
 OPEN = {"127.0.0.1": RegistryAccess(allow_private=True)}
@@ -45,8 +45,8 @@ class Repositories(BaseHTTPRequestHandler):
         self._serve(body)
 
     def _serve(self, body: bytes) -> None:
-        wanted = base64.b64encode(f"me:{self.password}".encode()).decode()
-        if self.password and self.headers.get("Authorization") != f"Basic {wanted}":
+        given = base64.b64decode(self.headers.get("Authorization", "").partition(" ")[2]).decode()
+        if self.password and given not in (f"me:{self.password}", f"x-access-token:{self.password}"):
             self.send_response(401)
             self.send_header("WWW-Authenticate", "Basic")
             self.end_headers()
@@ -203,6 +203,54 @@ def test_add_takes_a_repository(builds: BuildRig, repository: Path) -> None:
     node = builds.node(built, "/k/v")
     assert node is not None
     assert (node.status.st_uid, node.status.st_gid) == (0, 0)
+
+
+def test_add_checks_the_commit_and_takes_submodules_of_any_name(builds: BuildRig, repository: Path) -> None:
+    builds.access = OPEN
+    library = repository.parent / "lib"
+    library.mkdir()
+    git(library, "init", "--quiet")
+    commit(library, {"deep/l": "library\n"})
+    git(repository, "submodule", "--quiet", "add", "--name", "other", str(library), "vendor/lib")
+    git(repository, "config", "--file", ".gitmodules", "submodule.other.url", "../lib")
+    head = commit(repository, {"v": "later\n"})
+    (repository.parent / "app.git").symlink_to("app/.git")
+    with serving(repository.parent) as url:
+        address = f"{url}/app.git"
+        built = builds.build(
+            f"FROM scratch\nADD --checksum={head} {address} /a\nADD {address}#main:vendor/lib/deep /d\n"
+        )
+        assert builds.text(built, "/a/vendor/lib/deep/l") == builds.text(built, "/d/l") == "library\n"
+        assert builds.text(built, "/a/v") == "later\n"
+        first = git(repository, "rev-list", "--max-parents=0", "HEAD")
+        older = builds.build(f"FROM scratch\nADD --checksum={first} {address} /a\n")
+        assert builds.text(older, "/a/v") == "main\n"
+        with pytest.raises(BuildFailed, match="the commit is"):
+            builds.build(f"FROM scratch\nADD --checksum={first} {address}#main /a\n")
+        again = builds.build(f"FROM scratch\nADD --checksum={head} {address} /a\n")
+        assert builds.state("ADD") == "cached"
+        assert builds.text(again, "/a/v") == "later\n"
+
+
+@pytest.mark.parametrize("name", ["GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.127.0.0.1"])
+def test_a_token_among_the_secrets_opens_repositories(builds: BuildRig, repository: Path, name: str) -> None:
+    """Without a host in its name only that of the build's own repository."""
+    builds.access = OPEN
+    (repository.parent / "app.git").symlink_to("app/.git")
+    with serving(repository.parent, PASSWORD) as url:
+        text = f"FROM scratch\nADD {url}/app.git#main:sub /s\n"
+        commit(repository, {"Dockerfile": text})
+        source = BuildSource("git", url=f"{url}/app.git")
+        built = builds.run(builds.command("", source=source, secrets={name: f"{PASSWORD}\n"}))
+        assert builds.text(built, "/s/x") == "in sub\n"
+        if name == "GIT_AUTH_TOKEN":
+            with pytest.raises(FetchFailed):
+                builds.build(text, secrets={name: PASSWORD})
+        else:
+            builds.build(text, secrets={name: PASSWORD}, no_cache=True)
+        with pytest.raises(FetchFailed) as raised:
+            builds.build(text, secrets={"GIT_AUTH_TOKEN.other.example": PASSWORD}, no_cache=True)
+    assert PASSWORD not in str(raised.value) + built.provenance + builds.said()
 
 
 def test_hooks_and_filters_of_a_repository_do_not_run(

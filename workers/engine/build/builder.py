@@ -20,7 +20,7 @@ from workers.engine.build.contents import Digests
 from workers.engine.build.contexts import Context
 from workers.engine.build.doing import do, stamp
 from workers.engine.build.fetching import Fetcher
-from workers.engine.build.git import Git
+from workers.engine.build.git import Account, Git
 from workers.engine.build.graph import Graph, NamedContext, PlanRequest
 from workers.engine.build.loading import Loader
 from workers.engine.build.planning import plan
@@ -41,6 +41,7 @@ from workers.errors import BuildExceeded, BuildUnsupported, SlipwayError
 from workers.messages import BuildImage, RegistryAccess
 from workers.oci.reference import Reference
 
+GIT_TOKEN, TOKEN_USER = "GIT_AUTH_TOKEN", "x-access-token"
 _GRACE = 1.0
 
 
@@ -201,7 +202,9 @@ class _Attempt:
         uid = project.uid_base + 1000
         return Loader(
             room=self.room,
-            git=Git(places.fetches, uid, self._allowed, doors.cancelled, self.deadline),
+            git=Git(
+                places.fetches, uid, self._allowed, doors.cancelled, self.deadline, self._account_for_git
+            ),
             fetcher=Fetcher(lambda name: places.build_mount(project.id, f"url-{name}"), self._allowed),
             limits=self.builder.context_limits,
             open_upload=doors.open_upload,
@@ -220,6 +223,22 @@ class _Attempt:
 
     def _access(self, host: str) -> RegistryAccess:
         return self.command.access_to(host)
+
+    def _account_for_git(self, url: str) -> Account | None:
+        """BuildKit's secrets for git; of one that names no host, only the build's own repository has use.
+
+        Else the project's account at that host, which is for TLS alone.
+        """
+        parts, held = urlsplit(url), self.command.options.secrets
+        token = held.get(f"{GIT_TOKEN}.{parts.hostname}")
+        if token is None and parts.netloc == urlsplit(self.command.source.url or "").netloc:
+            token = held.get(GIT_TOKEN)
+        if token is not None:
+            return TOKEN_USER, token.strip()
+        access = self.command.access.get(parts.netloc)
+        if access is None or parts.scheme != "https" or not access.username or not access.password:
+            return None
+        return access.username, access.password
 
     def _allowed(self, host: str) -> Allowed:
         if self._access(host).allow_private:

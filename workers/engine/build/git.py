@@ -81,6 +81,14 @@ class Repository:
         return made
 
 
+Account = tuple[str, str]
+"""User name and password."""
+
+
+def nobody(url: str) -> Account | None:
+    return None
+
+
 @dataclass
 class Git:
     """``home`` is a directory that ids other than root's can reach."""
@@ -91,6 +99,8 @@ class Git:
     check: Callable[[], None]
     deadline: float
     """Monotonic."""
+    account: Callable[[str], Account | None] = nobody
+    """Of a repository's URL, for one that brings none of its own."""
     pinned: dict[str, str] = field(default_factory=dict)
     """``host:port`` to the address judged."""
 
@@ -98,6 +108,7 @@ class Git:
         """The files are at ``target``, owned by root; the commit's id. Raise ``FetchFailed``."""
         if shutil.which("git", path=ENVIRONMENT["PATH"]) is None:
             raise NodeError("git is not installed on this node; on Debian: apt-get install git")
+        repository = self._with_account(repository)
         work = self.home / secrets.token_hex(8)
         work.mkdir(mode=0o700)
         os.chown(work, self.uid, self.uid)
@@ -112,6 +123,12 @@ class Git:
         finally:
             remove_tree(work)
         return commit
+
+    def _with_account(self, repository: Repository) -> Repository:
+        account = None if repository.username or repository.password else self.account(repository.url)
+        if account is None:
+            return repository
+        return replace(repository, username=account[0], password=account[1])
 
     def _check_out(self, repository: Repository, work: Path) -> str:
         self._pin(repository.url)
@@ -139,17 +156,17 @@ class Git:
             (work / ".git" / "FETCH_HEAD").write_text(f"{commit.strip()}\t\t{repository.url}\n")
 
     def _submodules(self, repository: Repository, work: Path, base: str, depth: int) -> None:
-        for path, url in self._listed(repository, work, base):
+        for name, path, url in self._listed(repository, work, base):
             if depth >= _DEPTH:
                 raise FetchFailed(f"{repository.url}: submodules are nested deeper than {_DEPTH}")
             inner = Repository.of(url)
             self._pin(inner.url)
-            self._git(repository, work, "config", f"submodule.{path}.url", inner.url)
+            self._git(repository, work, "config", f"submodule.{name}.url", inner.url)
             self._git(repository, work, "submodule", "--quiet", "update", "--init", "--depth=1", "--", path)
             self._submodules(repository, work / path, inner.url, depth + 1)
 
-    def _listed(self, repository: Repository, work: Path, base: str) -> list[tuple[str, str]]:
-        """Path and URL of each submodule; a relative URL counts from the repository's own."""
+    def _listed(self, repository: Repository, work: Path, base: str) -> list[tuple[str, str, str]]:
+        """Name, path and URL of each submodule; a relative URL counts from the repository's own."""
         modules = work / ".gitmodules"
         if modules.is_symlink() or not modules.is_file():
             return []
@@ -166,7 +183,7 @@ class Git:
             url = urls.get(name, "")
             if url.startswith(("./", "../")):
                 url = urljoin(base.rstrip("/") + "/", url)
-            found.append((path, url))
+            found.append((name, path, url))
         return found
 
     def _pin(self, url: str) -> None:
