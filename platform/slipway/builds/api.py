@@ -92,6 +92,10 @@ class BuildDetailOut(BuildOut):
     secrets = serializers.ListField(
         source="secret_ids", child=serializers.CharField(), help_text="Their ids."
     )
+    credentials = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What had a password of its own: `password`, `contexts.<name>`; a retry needs it again.",
+    )
     notes = serializers.ListField(
         child=serializers.CharField(), help_text="What was asked for and does nothing here."
     )
@@ -118,6 +122,12 @@ class RetryBody(StrictSerializer):
     )
     password = serializers.CharField(
         required=False, default=None, trim_whitespace=False, help_text="For the repository."
+    )
+    contexts = serializers.DictField(
+        child=serializers.CharField(),
+        required=False,
+        default=dict,
+        help_text="Addresses, with what opens them, of the named contexts that `credentials` tells of.",
     )
     dockerfile_text = serializers.CharField(
         required=False, default=None, trim_whitespace=False, help_text="In place of the Dockerfile."

@@ -12,6 +12,7 @@ from typing import Any
 from rest_framework import serializers
 
 from slipway.bodies import Body, JsonParser
+from slipway.builds import named
 from slipway.builds.requests import (
     QUEUE_TIMEOUT_DEFAULT,
     TIMEOUT_DEFAULT,
@@ -175,6 +176,9 @@ def from_query(query: Mapping[str, list[str]]) -> dict[str, Any]:
             given[name] = _loads(values[-1].encode())
         else:
             given[name] = values[-1]
+    contexts = given.get("contexts")
+    if isinstance(contexts, dict) and named.split({k: str(v) for k, v in contexts.items()})[1]:
+        raise InvalidFields([FieldError("contexts", "Passwords end up in logs: send a form with `options`.")])
     return given
 
 

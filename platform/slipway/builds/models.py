@@ -57,6 +57,10 @@ class Build(Row):
     limits = models.JSONField(default=dict)
     timeout = models.PositiveIntegerField(default=3600)
     """Seconds for the whole build."""
+    queue_timeout = models.PositiveIntegerField(default=6 * 3600)
+    """Seconds until its turn must have come."""
+    docker = models.JSONField(default=dict)
+    """Parameters of Docker's as asked for (``requests.Docker``); a retry asks for the same."""
     group = models.CharField(max_length=160, blank=True)
     """Builds of one group: one runs at a time, a newer one takes the place of those that wait."""
     retry_of: models.ForeignKey[Build | None, Build | None] = models.ForeignKey(

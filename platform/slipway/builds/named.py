@@ -45,8 +45,10 @@ def split(contexts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The contexts without what opens them, and that by name, as it stood before the ``@``."""
     bare, accounts = dict(contexts), {}
     for name, text in contexts.items():
+        if not is_address(text) or _host(text) is None:
+            continue
         parts = urlsplit(text)
-        if is_address(text) and "@" in parts.netloc:
+        if "@" in parts.netloc:
             account, _, host = parts.netloc.rpartition("@")
             bare[name] = urlunsplit(parts._replace(netloc=host))
             if account.strip(":"):

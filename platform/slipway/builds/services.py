@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,16 +16,15 @@ from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.builds.commands import SOURCE_FIELDS, command_of_build, credentials_in, limits_as_kept, sealed
-from slipway.builds.errors import ContextGone, SecretsNeeded
 from slipway.builds.models import Build, SourceKind
-from slipway.builds.requests import BuildRequest, options_of, plain_options
+from slipway.builds.repeating import Again, docker_as_kept, repeated
+from slipway.builds.requests import BuildRequest, plain_options
 from slipway.hints import publish_project
 from slipway.jobs import services as jobs
-from slipway.jobs.errors import JobActive
 from slipway.jobs.models import Job, JobKind, JobState
 from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
-from workers.messages import BuildImage, BuildSource, DropBuild, PruneBuildCache
+from workers.messages import BuildImage, DropBuild, PruneBuildCache
 
 KEPT = "build"
 """The holder in the ledger of a context kept for retries."""
@@ -83,6 +81,8 @@ def _row(project: Project, request: BuildRequest, retry_of: Build | None) -> Bui
         sealed=sealed(request),
         credentials=credentials_in(request),
         timeout=request.timeout,
+        queue_timeout=request.queue_timeout,
+        docker=docker_as_kept(request.docker),
         group=request.group,
         retry_of=retry_of,
         notes=request.notes(),
@@ -138,25 +138,14 @@ def cancel(actor: Actor, build: Build) -> Build:
     return build
 
 
-def retry(
-    actor: Actor,
-    build: Build,
-    *,
-    no_cache: bool = False,
-    secrets: Mapping[str, str] | None = None,
-    password: str | None = None,
-    dockerfile_text: str | None = None,
-) -> Build:
+def retry(actor: Actor, build: Build, **again: Any) -> Build:
     """A new build of the same source with the same options; an upload is the new one's from then on.
 
-    ``dockerfile_text`` takes the place of the Dockerfile, or of one that was missing.
-
-    Raise as ``create_build`` does, ``JobActive``, ``SecretsNeeded``, ``ContextGone``.
+    ``again``: the fields of ``Again``. Raise as ``create_build`` does, ``JobActive``, ``SecretsNeeded``,
+    ``ContextGone``.
     """
     require(actor, Action.WRITE, build)
-    request = repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
-    if dockerfile_text:
-        request = replace(request, options=replace(request.options, dockerfile_text=dockerfile_text))
+    request = repeated(build, Again(**again))
     with transaction.atomic():
         is_kept = build.context_kept
         if is_kept:
@@ -164,48 +153,10 @@ def retry(
         return create_build(actor, build.project, request, retry_of=build, context_kept=is_kept)
 
 
-def repeated(
-    build: Build, *, no_cache: bool, secrets: Mapping[str, str], password: str | None
-) -> BuildRequest:
-    """What asks for ``build`` once more. Raise ``JobActive``, ``SecretsNeeded``, ``ContextGone``."""
-    if build.is_active:
-        raise JobActive("The build is still under way; cancel it first.", state=build.job.state)
-    missing = sorted(set(build.secret_ids) - secrets.keys())
-    if missing:
-        raise SecretsNeeded(
-            f"The build's secrets ({', '.join(missing)}) were dropped when it ended; give them again.",
-            secrets=", ".join(missing),
-        )
-    if build.source_kind == SourceKind.UPLOAD and not build.context_kept:
-        raise ContextGone("What was uploaded for this build is no longer kept; upload it again.")
-    options = options_of(build.options, {name: secrets[name] for name in build.secret_ids})
-    source = BuildSource(
-        kind=build.source_kind,
-        password=password,
-        **{name: build.source.get(name) for name in SOURCE_FIELDS},
-    )
-    return BuildRequest(
-        source=source,
-        options=replace(options, no_cache=options.no_cache or no_cache),
-        name=str(build.source.get("name") or ""),
-        size=int(build.source.get("size") or 0),
-        group=build.group,
-        timeout=build.timeout,
-    )
-
-
-def check_retry(
-    actor: Actor,
-    build: Build,
-    *,
-    no_cache: bool = False,
-    secrets: Mapping[str, str] | None = None,
-    password: str | None = None,
-    dockerfile_text: str | None = None,
-) -> None:
+def check_retry(actor: Actor, build: Build, **again: Any) -> None:
     """Raise what ``retry`` would, before the node is asked to keep anything."""
     require(actor, Action.WRITE, build)
-    repeated(build, no_cache=no_cache, secrets=secrets or {}, password=password)
+    repeated(build, Again(**again))
 
 
 def prune(actor: Actor, project: Project) -> Job:

@@ -13,11 +13,13 @@ from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.models import Role
 from slipway.audit.models import Entry
 from slipway.builds import services
+from slipway.builds.bodies import from_query
 from slipway.builds.errors import ContextGone, InvalidBuild, SecretsNeeded, Unsupported
 from slipway.builds.models import Build, BuildState
 from slipway.builds.queries import get_build, list_builds
 from slipway.builds.requests import BuildRequest, Docker
 from slipway.catalog.credentials import set_credential
+from slipway.errors import InvalidFields
 from slipway.jobs.errors import JobActive
 from slipway.jobs.models import Job
 from slipway.nodes.models import Node
@@ -51,6 +53,7 @@ from workers.messages import (
     DropBuild,
     Failure,
     JobFailed,
+    Limits,
     PruneBuildCache,
     encode,
 )
@@ -192,6 +195,33 @@ def test_a_retry_is_a_new_build_and_wants_the_secrets_again(road: RecordingRoad)
     assert command.options.secrets == {"key": "other"}
 
 
+def test_a_retry_asks_for_the_same_and_names_the_passwords_it_needs(road: RecordingRoad) -> None:
+    actor, project = world()
+    project.memory_bytes_max, project.pids_max = 8 << 30, 100
+    project.save()
+    wanted = BuildRequest(
+        source=BuildSource(kind="git", url=f"https://me:{CANARY}@example.org/x.git"),
+        options=BuildOptions(contexts={"lib": f"https://me:{CANARY}@example.org/lib.git", "base": "busybox"}),
+        docker=Docker(memory=6 << 30, cpu_quota=50_000, cpu_shares=2),
+        queue_timeout=60,
+    )
+    build = services.create_build(actor, project, wanted)
+    build = tell(build, JobFailed(build.job.hex, Failure("X", "no")))
+    with pytest.raises(SecretsNeeded) as caught:
+        services.retry(actor, build)
+    assert caught.value.facts == {"secrets": "", "credentials": "password, contexts.lib"}
+    road.take()
+    lib = f"https://me:new-{CANARY}@example.org/lib.git"
+    made = services.retry(actor, build, password="new", contexts={"lib": lib, "stray": "x"})
+    (command,) = sent(road)
+    assert (command.source.username, command.source.password) == ("me", "new")
+    assert command.options.contexts == {"lib": lib, "base": "busybox"}
+    assert command.limits == Limits(memory_bytes=6 << 30, cpu_millis=500, pids=100)
+    assert (made.queue_timeout, made.notes, made.credentials) == (60, build.notes, build.credentials)
+    assert made.job.expires_at is not None
+    assert made.job.expires_at - timezone.now() < timedelta(seconds=61)
+
+
 def test_a_kept_context_counts_and_goes_with_its_retry() -> None:
     actor, project = world()
     build = services.create_build(actor, project, upload(100), context_kept=True)
@@ -288,3 +318,10 @@ def test_old_builds_are_dropped_on_their_node(road: RecordingRoad) -> None:
     assert road.take() == [DropBuild(build.hex)]
     tell(build, BuildDropped(build.hex))
     assert services.drop_old(later + timedelta(days=1)) == 0
+
+
+def test_no_password_goes_in_the_address_of_a_request() -> None:
+    query = {"contexts": ['{"lib": "https://me:word@example.org/lib.git"}']}
+    with pytest.raises(InvalidFields, match="logs"):
+        from_query(query)
+    assert from_query({"contexts": ['{"lib": "https://example.org/lib.git"}']})["contexts"]

@@ -302,7 +302,9 @@ def test_a_terminal_is_drawn(folder: Path):
     assert "    compiling" in drawn
 
 
-def test_builds_are_listed_shown_and_repeated(server: Server, signed_in: Slipway):
+def test_builds_are_listed_shown_and_repeated(
+    server: Server, signed_in: Slipway, monkeypatch: pytest.MonkeyPatch
+):
     queued = build(position=3, waits_for="slot")
     server.on("GET", f"{WEB}/builds", {"items": [queued, build("succeeded", number=6)], "next": None})
     listed = signed_in("builds").out
@@ -313,6 +315,13 @@ def test_builds_are_listed_shown_and_repeated(server: Server, signed_in: Slipway
     server.on("POST", f"{WEB}/builds/7/retry", build(number=8), 202)
     assert signed_in("builds", "retry", "7", "--no-cache").out == "8\n"
     assert json.loads(server.seen[-1].body) == {"no_cache": True, "secrets": {}}
+    lib = "https://me:word@example.org/lib.git"
+    given = ("--build-context", f"lib={lib}", "--password-stdin")
+    monkeypatch.setattr("sys.stdin", io.StringIO("word\n"))
+    assert signed_in("builds", "retry", "7", *given).out == "8\n"
+    assert json.loads(bodies(server, f"{WEB}/builds/7/retry")[-1]) == {
+        "no_cache": False, "secrets": {}, "contexts": {"lib": lib}, "password": "word",
+    }  # fmt: skip
     server.on(
         "GET",
         f"{WEB}/builds/7/logs",

@@ -128,12 +128,27 @@ def test_a_running_build_is_cancelled_and_an_ended_one_repeated(
 
 @pytest.mark.django_db(transaction=True)
 def test_secrets_are_asked_for_again(page: Client, project: Project, road: RecordingRoad) -> None:
-    make_build(project, job={"state": JobState.FAILED}, secret_ids=["key"])
-    assert 'name="secret-key"' in page.get(address(project, "1/")).content.decode()
-    assert page.post(address(project, "1/retry")).status_code == 409
-    assert page.post(address(project, "1/retry"), {"secret-key": "again"}).status_code == 302
+    make_build(
+        project,
+        job={"state": JobState.FAILED},
+        secret_ids=["key"],
+        credentials=["password", "contexts.lib"],
+        source_kind="git",
+        source={"url": "https://example.org/x.git", "username": "me"},
+        options={"contexts": {"lib": "https://example.org/lib.git"}},
+    )
+    text = page.get(address(project, "1/")).content.decode()
+    for asked in ('name="secret-key"', 'name="password"', 'name="context-lib"', "Retry without cache"):
+        assert asked in text
+    refused = page.post(address(project, "1/retry"), {"secret-key": "again"})
+    assert refused.status_code == 409
+    assert "passwords (password, contexts.lib)" in refused.content.decode()
+    lib = "https://me:word@example.org/lib.git"
+    given = {"secret-key": "again", "password": "word", "context-lib": lib}
+    assert page.post(address(project, "1/retry-anew"), given).status_code == 302
     (command,) = (each for each in road.take() if isinstance(each, BuildImage))
-    assert command.options.secrets == {"key": "again"}
+    assert (command.options.secrets, command.options.no_cache) == ({"key": "again"}, True)
+    assert (command.source.password, command.options.contexts) == ("word", {"lib": lib})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -169,6 +169,10 @@ def _send_archive(session: Session, builds: str, body: dict[str, Any]) -> Build:
 
     if body.get("secrets"):
         raise Misused("--secret cannot go with an archive from stdin; unpack it and build the folder.")
+    if any(
+        "@" in address.partition("://")[2].partition("/")[0] for address in body.get("contexts", {}).values()
+    ):
+        raise Misused("--build-context with a password cannot go with an archive from stdin.")
     query = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in body.items()}
     made: Build = session.client.upload(builds, query, sys.stdin.buffer, None, "application/x-tar")
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -182,14 +183,25 @@ def retry(
     secret: Annotated[
         list[str] | None, typer.Option("--secret", metavar="id=ID,src=FILE|env=NAME", help="Those it used.")
     ] = None,
+    build_context: Annotated[
+        list[str] | None,
+        typer.Option("--build-context", metavar="NAME=URL", help="Again, where its address had a password."),
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the repository's password from stdin.")
+    ] = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build the same once more, as a new build, and print its number."""
-    from slipway.cli.targets import parse_secrets
+    from slipway.cli.targets import parse_pairs, parse_secrets
 
     session = session_of(ctx).heed(project=project, json=as_json)
-    body = {"no_cache": no_cache, "secrets": parse_secrets(secret)}
+    body: dict[str, Any] = {"no_cache": no_cache, "secrets": parse_secrets(secret)}
+    if build_context:
+        body["contexts"] = parse_pairs(build_context, "--build-context")
+    if password_stdin:
+        body["password"] = sys.stdin.readline().rstrip("\r\n")
     found = session.client.post(session.below("builds", number, "retry"), body)
     output.print_json(found) if session.json else print(found["number"])
 

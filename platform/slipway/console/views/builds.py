@@ -15,6 +15,7 @@ from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.policy import Action, can, require
 from slipway.builds import api, queries, services
 from slipway.builds.models import Build, BuildState, StepState
+from slipway.builds.repeating import contexts_needed
 from slipway.console.build_forms import BuildForm
 from slipway.console.calls import Call, curls
 from slipway.console.forms import blame
@@ -127,6 +128,8 @@ async def build_act(
             found,
             no_cache=action == "retry-anew",
             secrets=_secrets(request, found),
+            password=request.POST.get("password") or None,
+            contexts=_contexts(request, found),
             dockerfile_text=request.POST.get("dockerfile_text", "").replace("\r\n", "\n") or None,
         )
     except (NotAllowed, NotFound):
@@ -143,6 +146,11 @@ def _find(actor: Actor, team: str, slug: str, number: int) -> Build:
 def _secrets(request: HttpRequest, found: Build) -> dict[str, str]:
     given = {key: request.POST.get(f"secret-{key}", "") for key in found.secret_ids}
     return {key: value for key, value in given.items() if value}
+
+
+def _contexts(request: HttpRequest, found: Build) -> dict[str, str]:
+    given = {name: request.POST.get(f"context-{name}", "") for name in contexts_needed(found)}
+    return {name: value for name, value in given.items() if value}
 
 
 def _refused(
@@ -167,6 +175,7 @@ def show(
         "image": queries.image_of(found),
         "error": error,
         "may_cancel": may_write and found.is_active and found.job.cancel_requested_at is None,
+        "contexts_needed": contexts_needed(found),
         "may_retry": may_write and services.may_retry(found),
         "may_run": may_write and not found.project.library,
         "nav": "projects",
