@@ -21,9 +21,10 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from slipway import events, hints, sweep
+from slipway import events, hints
 from slipway.nodes import heartbeats
 from slipway.nodes.models import Node
+from slipway.schedule import Background, Schedule
 from workers import crash
 from workers.messages import decode_event
 
@@ -173,7 +174,7 @@ class Reading:
 
 
 class Observer:
-    """One process; ``run`` returns after ``stop`` within half a second."""
+    """One process; ``run`` returns after ``stop`` within two seconds."""
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ class Observer:
         self._pause = pause
         self._readings: dict[str, Reading] = {}
         self._kept_at = float("-inf")
-        self._schedule = sweep.Schedule(clock)
+        self._schedule = Schedule(clock)
         self._stopping = False
         # Lives as long as we do, so that the channel layer's connection does.
         self._loop = asyncio.Runner()
@@ -198,6 +199,9 @@ class Observer:
     def run(self) -> None:
         """Turn until stopped; a broker or database that is away is waited for."""
         failures = 0
+        background = Background()
+        if not self._stopping:
+            background.start()
         try:
             while not self._stopping:
                 try:
@@ -211,6 +215,7 @@ class Observer:
                     self._wait("database_away", error, failures)
                     failures += 1
         finally:
+            background.stop()
             self._loop.close()
             connection.close()
 

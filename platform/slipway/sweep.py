@@ -1,60 +1,40 @@
-"""What is done again and again, by one process at a time: send what was not answered, clear what expired."""
+"""What is done again and again (``schedule``): send what was not answered, clear what expired."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.db.models import F, Q
-from django.utils import timezone
 
-from slipway import dispatch, keeping
+from slipway import dispatch
 from slipway.blobs.opening import blob_store
-from slipway.builds.services import drop_old, forget_contexts
 from slipway.catalog.models import UpstreamTag
 from slipway.containers.commands import command_for
 from slipway.containers.models import RESEND_AFTER, Container, State
-from slipway.drift import reconcile
 from slipway.jobs import progress
 from slipway.jobs import services as jobs
 from slipway.jobs.handlers import command_of, handler_of, slot_kinds
-from slipway.jobs.idempotency import forget_old
 from slipway.jobs.models import ACTIVE, Job, JobState
 from slipway.jobs.scheduling import RESEND_AFTER as RESEND_JOB_AFTER
 from slipway.jobs.scheduling import schedule
 from slipway.nodes.models import Node
 from slipway.projects.models import PROJECT_AGAIN, Project, ProjectRemoval
 from slipway.repositories import collection
-from workers import crash
 from workers.errors import SlipwayError
 from workers.messages import CancelJob, DropLogs, DropProject
 
 log = structlog.get_logger(__name__)
 
-SWEEP_SECONDS = 5.0
-REGISTRY_SECONDS = 15.0
-SESSIONS_SECONDS = 3600.0
-LOGS_SECONDS = 60.0
-RECONCILE_SECONDS = 6 * 3600.0
 GIVE_UP_AFTER = timedelta(minutes=10)
 """A lease that ended so long ago is lost: until then the job was sent again several times."""
 DROP_AGAIN = timedelta(hours=1)
 TAGS_FOR = timedelta(days=90)
-CLOCK_JUMP = timedelta(seconds=30)
-"""Less is what clocks are corrected by, and what a slow database takes."""
 ROWS = 200
 """At most so many of each kind at a time; the others are still due at the next sweep."""
 RESEND_MAX = timedelta(minutes=5)
-ADVISORY_LOCK = 0x51_1F_5A_1E
-"""Any number that no other program using the database takes."""
 
 
 def resend_containers(now: datetime) -> int:
@@ -215,83 +195,3 @@ def find_strays(now: datetime) -> int:
 
 def clear_sessions(now: datetime) -> int:
     return Session.objects.filter(expire_date__lt=now).delete()[0]
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[bool]:
-    """Whether this process is the one to do it; the claim ends with the block, or with the process."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
-            (mine,) = cursor.fetchone() or (False,)
-            try:
-                yield bool(mine)
-            finally:
-                if mine:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
-        return
-    with open(settings.SLIPWAY_PLATFORM_DATA / "sweep.lock", "a", opener=_closed_to_others) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def _closed_to_others(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-@dataclass
-class _Task:
-    every: float
-    act: Callable[[datetime], int]
-    due: float = float("-inf")
-
-
-class Schedule:
-    """Runs each task when its time has come, in the process that holds the lock."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._looked: tuple[float, datetime] | None = None
-        self._tasks = [
-            _Task(SWEEP_SECONDS, resend_containers),
-            _Task(SWEEP_SECONDS, resend_jobs),
-            _Task(SWEEP_SECONDS, give_up_jobs),
-            _Task(SWEEP_SECONDS, expire_jobs),
-            _Task(SWEEP_SECONDS, admit_jobs),
-            _Task(SWEEP_SECONDS, drop_projects),
-            _Task(LOGS_SECONDS, drop_logs),
-            _Task(REGISTRY_SECONDS, sweep_registry),
-            _Task(LOGS_SECONDS, forget_contexts),
-            _Task(LOGS_SECONDS, drop_old),
-            _Task(RECONCILE_SECONDS, reconcile),
-            _Task(RECONCILE_SECONDS, find_strays),
-            _Task(RECONCILE_SECONDS, keeping.apply_all),
-            _Task(SESSIONS_SECONDS, clear_sessions),
-            _Task(SESSIONS_SECONDS, forget_old),
-            _Task(SESSIONS_SECONDS, forget_tags),
-        ]
-
-    def run_due(self) -> None:
-        now = self._clock()
-        due = [task for task in self._tasks if task.due <= now]
-        if not due:
-            return
-        jump = self._jump_of_the_clock(now)
-        with alone() as mine:
-            mine = mine and not crash.is_without("sweep")
-            if mine and abs(jump) > CLOCK_JUMP:
-                shift_deadlines(jump)
-            for task in due:
-                task.due = now + task.every
-                if mine:
-                    task.act(timezone.now())
-
-    def _jump_of_the_clock(self, now: float) -> timedelta:
-        """By how much the time of day went another way than time itself since the last look."""
-        wall = timezone.now()
-        before, self._looked = self._looked, (now, wall)
-        return timedelta() if before is None else (wall - before[1]) - timedelta(seconds=now - before[0])

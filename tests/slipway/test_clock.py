@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from slipway import sweep
 from slipway.containers.models import Container, State
 from slipway.jobs.models import JobState
 from slipway.nodes.models import Node
+from slipway.schedule import Schedule
 from tests.factories import make_container, make_job
 from tests.roads import RecordingRoad
 from workers.messages import RunContainer
@@ -55,7 +55,7 @@ def wished(clocks: Clocks) -> Container:
 
 @pytest.fixture
 def sweeper(clocks: Clocks) -> Callable[[float], None]:
-    schedule = sweep.Schedule(clocks.monotonic)
+    schedule = Schedule(clocks.monotonic)
 
     def after(seconds: float) -> None:
         clocks.seconds += seconds

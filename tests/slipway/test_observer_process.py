@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -111,6 +112,31 @@ def test_an_observer_killed_at_any_moment_loses_and_doubles_nothing(
     assert applied(environment) == (EVENTS, EVENTS)
     process.terminate()
     assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["refused", "silent"])
+def test_a_blob_store_that_cannot_be_reached_stops_no_events(
+    environment: dict[str, str],
+    broker: redis.Redis,
+    observer: Callable[[], subprocess.Popen[bytes]],
+    answers: bool,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if answers:
+            server.close()
+        environment["SLIPWAY_BLOBS"] = f"s3://bucket?endpoint=http://127.0.0.1:{port}"
+        environment |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+        process = observer()
+        seq, deadline = 0, time.monotonic() + 12  # the client library gives up several times before that
+        while time.monotonic() < deadline:
+            seq += 1
+            ship(broker, seq, seq)
+            wait_until_applied(environment, seq)
+            assert process.poll() is None
+            time.sleep(0.5)  # events trickle
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def computing(pid: int) -> float:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from slipway import sweep
+from slipway.blobs.s3 import StoreFailed
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
+from slipway.schedule import SWEEP_SECONDS, Schedule, alone
 from tests.factories import make_container, make_job
 from tests.roads import RecordingRoad
 from workers.messages import BakeImage, RemoveContainer, RunContainer, StopContainer
@@ -115,7 +117,7 @@ def test_one_process_at_a_time_keeps_the_schedule(road: RecordingRoad) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with sweep.alone() as mine:
+        with alone() as mine:
             assert mine
             held.set()
             done.wait(10)
@@ -124,24 +126,60 @@ def test_one_process_at_a_time_keeps_the_schedule(road: RecordingRoad) -> None:
     other = threading.Thread(target=hold)
     other.start()
     assert held.wait(10)
-    sweep.Schedule(lambda: 0.0).run_due()
+    Schedule(lambda: 0.0).run_due()
     assert road.take() == []
     done.set()
     other.join(10)
-    sweep.Schedule(lambda: 0.0).run_due()
+    Schedule(lambda: 0.0).run_due()
     assert len(road.take()) == 1
 
 
 def test_each_task_has_its_own_interval(road: RecordingRoad) -> None:
     now = [0.0]
-    schedule = sweep.Schedule(lambda: now[0])
+    schedule = Schedule(lambda: now[0])
     schedule.run_due()
     wished(State.RUNNING)
     schedule.run_due()
     assert road.take() == []
-    now[0] += sweep.SWEEP_SECONDS
+    now[0] += SWEEP_SECONDS
     schedule.run_due()
     assert len(road.take()) == 1
+
+
+def test_a_task_that_fails_stops_neither_the_others_nor_the_process() -> None:
+    now, done = [0.0], []
+
+    def fail(_: datetime) -> int:
+        raise StoreFailed("The bucket does not answer.")
+
+    schedule = Schedule(lambda: now[0], [(5.0, fail), (5.0, lambda at: done.append(at) or 1)])
+    schedule.run_due()
+    now[0] += 5
+    schedule.run_due()
+    assert len(done) == 2
+
+
+def test_a_database_that_is_away_is_for_the_observer_to_wait_for() -> None:
+    def fail(_: datetime) -> int:
+        raise OperationalError("server closed the connection")
+
+    with pytest.raises(OperationalError):
+        Schedule(lambda: 0.0, [(5.0, fail)]).run_due()
+
+
+def test_slow_tasks_at_work_hold_up_no_quick_ones(road: RecordingRoad) -> None:
+    wished(State.RUNNING)
+    sent = []
+
+    def look(_: datetime) -> int:
+        Schedule(lambda: 0.0).run_due()
+        sent.extend(road.take())
+        return 0
+
+    Schedule(lambda: 0.0, [(15.0, look)], slow=True).run_due()
+    assert len(sent) == 1
+    with alone(slow=True) as mine:
+        assert mine
 
 
 def test_expired_sessions_are_cleared() -> None:
