@@ -6,8 +6,11 @@ import contextlib
 import hashlib
 import io
 import json
+import os
+import signal
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers import contexts as module
+from workers import packs as packs_module
 from workers.content import DirectoryContent
-from workers.contexts import FORGOTTEN, Contexts, parse
+from workers.contexts import FORGOTTEN, FRESH, Contexts, Entry, header, parse
 from workers.errors import ContextIncomplete, ContextInvalid
 from workers.oci.digest import Digest
+from workers.packs import Packs
 from workers.uploads import Uploads
 
 ACME, OTHER = "a" * 32, "b" * 32
@@ -111,8 +117,8 @@ def test_what_has_not_come_or_was_damaged_is_asked_for_again(contexts: Contexts)
         contexts.assemble(ACME, context)
     send(contexts, context, packed(b"FROM busybox\n", b"", b"print(1)\n"))
     content = name(b"print(1)\n")
-    damaged = contexts._directory / ACME / "blobs" / content[:2] / content
-    damaged.write_bytes(b"print(2)\n")
+    (damaged,) = (contexts._directory / ACME / "packs").glob("*.pack")
+    damaged.write_bytes(damaged.read_bytes().replace(b"print(1)\n", b"print(2)\n"))
     with pytest.raises(ContextIncomplete, match=r"src/main\.py"):
         contexts.assemble(ACME, context)
     assert contexts.propose(ACME, FOLDER).missing == (content,)
@@ -184,6 +190,70 @@ def test_contents_unused_for_a_week_go(contexts: Contexts) -> None:
     contexts.assemble(ACME, context)
     contexts.sweep(time.time() + FORGOTTEN + 60)
     assert len(contexts.propose(ACME, FOLDER).missing) == 3
+
+
+def test_what_came_whole_before_an_upload_broke_off_is_not_asked_for_again(contexts: Contexts) -> None:
+    context = contexts.propose(ACME, FOLDER).context
+    with pytest.raises(ContextInvalid, match="break off"):
+        send(contexts, context, packed(b"FROM busybox\n", b"print(1)\n")[:-3])
+    assert set(contexts.propose(ACME, FOLDER).missing) == {name(b"print(1)\n"), name(b"")}
+    assert send(contexts, context, packed(b"", b"print(1)\n")) == 2
+    contexts.assemble(ACME, context)
+
+
+def test_a_kill_leaves_nothing_that_counts_and_the_sweep_takes_it(contexts: Contexts) -> None:
+    context = contexts.propose(ACME, FOLDER).context
+    if (pid := os.fork()) == 0:
+        contexts.contents(ACME, context).feed(packed(b"FROM busybox\n", b"", b"print(1)\n"))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(contexts.propose(ACME, FOLDER).missing) == 3
+    packs = contexts._directory / ACME / "packs"
+    assert len(list(packs.iterdir())) == 1
+    contexts.sweep(time.time() + FRESH + 60)
+    assert list(packs.iterdir()) == []
+
+
+def test_old_contents_go_in_portions(contexts: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs_module, "PACK_BYTES", 1000)
+    monkeypatch.setattr(module, "KEPT_BYTES", 2500)
+    bodies = [bytes([number]) * 1000 for number in range(4)]
+    whole = manifest(*(file(f"f{number}", body) for number, body in enumerate(bodies)))
+    send(contexts, contexts.propose(ACME, whole).context, packed(*bodies), piece=700)
+    slots = Packs(contexts._directory / ACME / "packs").slots()
+    for age, body in enumerate(reversed(bodies)):
+        path = contexts._directory / ACME / "packs" / f"{slots[name(body)].pack}.pack"
+        os.utime(path, (0, time.time() - 2 * FRESH - age))
+    contexts.sweep()
+    assert set(contexts.propose(ACME, whole).missing) == {name(bodies[0]), name(bodies[1])}
+
+
+def test_a_torn_index_is_read_as_far_as_it_goes(contexts: Contexts) -> None:
+    context = contexts.propose(ACME, FOLDER).context
+    send(contexts, context, packed(b"FROM busybox\n", b"", b"print(1)\n"))
+    (index,) = (contexts._directory / ACME / "packs").glob("*.index")
+    index.write_bytes(index.read_bytes()[:-20] + b"\0\0\xff")
+    assert contexts.propose(ACME, FOLDER).missing == (name(b"print(1)\n"),)
+
+
+@given(
+    st.builds(
+        Entry,
+        path=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1),
+        kind=st.sampled_from(["f", "d", "l"]),
+        mode=st.integers(0, 0o7777),
+        size=st.sampled_from([0, 1, 8**11 - 1, 8**11]),
+        content=st.text("abc/.é", min_size=1, max_size=120),
+        mtime=st.integers(0, 1 << 33),
+    )
+)
+def test_headers_are_those_of_tarfile(entry: Entry) -> None:
+    entry = replace(entry, size=entry.size if entry.kind == "f" else 0)
+    info = tarfile.TarInfo(entry.path)
+    info.mode, info.mtime, info.size = entry.mode, entry.mtime, entry.size
+    info.type = {"f": tarfile.REGTYPE, "d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE}[entry.kind]
+    info.linkname = entry.content if entry.kind == "l" else ""
+    assert header(entry) == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def test_an_upload_kept_again_outlives_one_use(contexts: Contexts) -> None:
