@@ -22,7 +22,7 @@ from slipway.jobs.scheduling import RESEND_AFTER as RESEND_JOB_AFTER
 from slipway.jobs.scheduling import schedule
 from slipway.nodes.models import Node
 from slipway.projects.models import PROJECT_AGAIN, Project, ProjectRemoval
-from slipway.repositories import collection
+from slipway.repositories import collection, platforms
 from workers.errors import SlipwayError
 from workers.messages import CancelJob, DropLogs, DropProject
 
@@ -186,6 +186,7 @@ def sweep_registry(now: datetime) -> int:
     store = blob_store()
     collection.expire_uploads(store, now)
     collection.release_links(now)
+    platforms.fill(store)
     return collection.sweep_blobs(store)
 
 

@@ -8,7 +8,7 @@ from slipway.registry.callers import identify
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.registry.intake import pieces
-from slipway.repositories import manifests, queries
+from slipway.repositories import manifests, platforms, queries
 from slipway.repositories.documents import MAX_SIZE
 from slipway.repositories.errors import ManifestTooLarge, NoSuchManifest
 from slipway.repositories.names import InvalidTag
@@ -38,6 +38,8 @@ async def put(call: Call, desk: Desk) -> Answer:
     manifest = await desk.run(
         lambda: manifests.put_manifest(identify(call), call.name, call.argument, content, kind), writes=True
     )
+    if manifest.platform is None:
+        await desk.run(lambda: platforms.note(manifest, desk.store), writes=True)
     headers = {
         "Location": f"/v2/{call.name}/manifests/{manifest.digest}",
         "Docker-Content-Digest": manifest.digest,

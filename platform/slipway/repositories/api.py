@@ -127,6 +127,7 @@ class ManifestOut(serializers.Serializer):
     unique_size = serializers.SerializerMethodField(help_text="Bytes that deleting it would free.")
     artifact_type = serializers.CharField()
     config_digest = serializers.CharField(help_text="The id of the image; empty if it is none.")
+    platform = serializers.CharField(allow_null=True, help_text="As linux/arm64; null until it is known.")
     subject = serializers.CharField(help_text="The digest of what it says something about, or empty.")
     annotations = serializers.DictField(child=serializers.CharField())
     tags = serializers.SerializerMethodField()
@@ -201,7 +202,7 @@ class SearchQuery(PageQuery):
     visibility = serializers.ChoiceField(choices=Visibility.choices, required=False, default=None)
     kind = serializers.ChoiceField(choices=search.KINDS, required=False, default=None)
     architecture = serializers.CharField(
-        required=False, default="", max_length=40, help_text="Of indexes, as amd64.", allow_blank=True
+        required=False, default="", max_length=40, help_text="Of an image, as amd64.", allow_blank=True
     )
     days = serializers.IntegerField(
         required=False, default=None, min_value=0, max_value=36_500, help_text="Pushed to within so many."

@@ -26,7 +26,7 @@ from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, 
 from slipway.repositories.names import parse_tag, sort_key
 from slipway.repositories.queries import find_repository, get_blob, get_manifest
 from workers.errors import DigestMismatch, InvalidManifest
-from workers.oci.descriptor import Descriptor
+from workers.oci.descriptor import CONFIGS, Descriptor
 from workers.oci.digest import Digest
 
 
@@ -136,6 +136,7 @@ def _create(
         subject=str(document.subject.digest) if document.subject else "",
         artifact_type=document.artifact_type,
         config_digest=str(document.config.digest) if document.config else "",
+        platform=None if document.config and document.config.media_type in CONFIGS else "",
         annotations=document.annotations,
         content_size=sum(blob.size for blob in blobs.values())
         + sum(child.content_size for child in children.values()),

@@ -124,6 +124,8 @@ class Manifest(Row):
     """For referrers: its own, else its config's media type."""
     config_digest = models.CharField(max_length=DIGEST_LENGTH, blank=True)
     """The id of the image, if it is one."""
+    platform = models.CharField(max_length=100, null=True)  # noqa: DJ001 - None is not empty here
+    """``os/architecture[/variant]`` by an image's config; None until that was read; empty: there is none."""
     annotations = models.JSONField(default=dict)
     content_size = models.BigIntegerField(default=0)
     """Bytes of all blobs it names."""
@@ -138,6 +140,11 @@ class Manifest(Row):
             models.Index(fields=["repository", "subject"], name="repositories_manifest_subject"),
             models.Index(fields=["repository", "-created_at", "-id"], name="repositories_manifest_newest"),
             models.Index(fields=["digest"], name="repositories_manifest_digest"),
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(platform__isnull=True),
+                name="repositories_manifest_unread",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from slipway.accounts.policy import Action, can
 from slipway.projects.queries import list_projects
 from slipway.repositories.access import Access
 from slipway.repositories.models import Manifest, ManifestChild, Repository, Tag, Visibility
+from slipway.repositories.platforms import has_architecture
 from slipway.repositories.queries import readable
 from workers.oci.descriptor import INDEXES
 
@@ -38,7 +39,7 @@ class Wanted:
     visibility: str = ""
     kind: str = ""
     architecture: str = ""
-    """Of indexes: what they say of themselves."""
+    """Of an image, as its config says, or of one of an index, as that says."""
     days: int | None = None
     """Pushed to within so many."""
 
@@ -56,10 +57,10 @@ def search(access: Access, wanted: Wanted, now: datetime) -> QuerySet[Repository
     if wanted.kind:
         rows = rows.filter(Exists(_tagged(_of_kind(wanted.kind))))
     if wanted.architecture:
-        children = ManifestChild.objects.filter(
-            index__repository=OuterRef("pk"), platform__icontains=wanted.architecture
-        )
-        rows = rows.filter(Exists(children))
+        fits = has_architecture(wanted.architecture)
+        images = Manifest.objects.filter(fits, repository=OuterRef("pk"))
+        children = ManifestChild.objects.filter(fits, index__repository=OuterRef("pk"))
+        rows = rows.filter(Exists(images) | Exists(children))
     return _in_place(access, rows, wanted.place)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.blobs.store import BlobStore
 from slipway.repositories.access import Access
 from slipway.repositories.models import BlobLink, Manifest, ManifestBlob
+from slipway.repositories.platforms import config_of, platform_of
 from slipway.repositories.queries import readable
-from workers.errors import NoSuchBlob
 
-CONFIG_MAX = 4 << 20
 SHOWN_MAX = 8
 """Repositories named as sharing a layer."""
 
@@ -49,29 +47,11 @@ def stack_of(access: Access, manifest: Manifest, store: BlobStore) -> Stack:
     references = list(manifest.references.all())
     config: dict[str, Any] = {}
     if references and references[0].blob.digest == manifest.config_digest:
-        config = _config(references.pop(0), store)
+        config = config_of(references.pop(0).blob, store)
     layers = _layers(access, manifest, references)
     history = config.get("history")
     lines = [line for line in history if isinstance(line, dict)] if isinstance(history, list) else []
-    platform = f"{config.get('os') or ''}/{config.get('architecture') or ''}".strip("/")
-    return Stack(platform[:100], tuple(_paired(lines, layers)))
-
-
-def _config(reference: ManifestBlob, store: BlobStore) -> dict[str, Any]:
-    blob = reference.blob
-    if blob.size > CONFIG_MAX:
-        return {}
-    try:
-        reader = store.open(blob.key)
-    except NoSuchBlob:
-        return {}
-    try:
-        found = json.loads(reader.read(0, blob.size))
-    except (ValueError, RecursionError):
-        return {}
-    finally:
-        reader.close()
-    return found if isinstance(found, dict) else {}
+    return Stack(platform_of(config), tuple(_paired(lines, layers)))
 
 
 def _layers(access: Access, manifest: Manifest, references: list[ManifestBlob]) -> list[Layer]:

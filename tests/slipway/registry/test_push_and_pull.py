@@ -15,7 +15,7 @@ from slipway.registry.application import Registry
 from slipway.registry.desk import Desk
 from slipway.registry.pulls import write
 from slipway.repositories.documents import MAX_SIZE
-from slipway.repositories.models import Blob, Repository, Upload
+from slipway.repositories.models import Blob, Manifest, Repository, Upload
 from tests.registry_client import (
     RegistryClient,
     descriptor,
@@ -243,6 +243,13 @@ def test_a_manifest_is_kept_byte_for_byte(client: RegistryClient, path: str, pul
         assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(odd)))
         assert head.headers["docker-content-digest"] == digest
     assert pulls == [Repository.objects.get().pk] * 2
+
+
+def test_a_push_notes_what_platform_the_image_is_for(client: RegistryClient, path: str) -> None:
+    client.push_image(path, "v1", DATA)
+    assert Manifest.objects.get().platform == "linux/amd64"
+    client.push_image(path, "v2", DATA)
+    assert set(Manifest.objects.values_list("platform", flat=True)) == {"linux/amd64"}
 
 
 def test_dockers_schema_2_and_indexes_are_kept_too(client: RegistryClient, path: str) -> None:

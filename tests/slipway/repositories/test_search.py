@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from slipway.accounts.models import Role
 from slipway.blobs.directory import DirectoryStore
+from slipway.blobs.s3 import StoreFailed
 from slipway.projects.models import Project
-from slipway.repositories import queries, services
+from slipway.repositories import platforms, queries, services
 from slipway.repositories.access import Access
-from slipway.repositories.models import Repository, Visibility
+from slipway.repositories.models import Blob, Manifest, Repository, Visibility
 from slipway.repositories.search import Wanted, cards, search
 from slipway.repositories.stacks import stack_of
 from tests.factories import make_actor, make_project, make_team
@@ -115,6 +116,52 @@ def test_an_index_is_found_by_its_architectures(pusher: Pusher) -> None:
     pusher.manifest("multi", "1", json.dumps(index).encode())
     assert found(pusher.access, architecture="arm64") == ["multi"]
     assert found(pusher.access, architecture="s390x") == []
+
+
+def test_an_image_is_found_by_its_own_architecture(pusher: Pusher, store: DirectoryStore) -> None:
+    configs = {
+        "plain": CONFIG,
+        "variant": {"os": "linux", "architecture": "arm", "variant": "v7"},
+        "odd": {"os": ["linux"], "architecture": "arm64"},
+        "evil": {"os": "linux", "architecture": "a/b c"},
+        "none": {},
+    }
+    for name, config in configs.items():
+        pusher.image(name, "1", b"layer", config=json.dumps(config).encode())
+    broken = pusher.image("broken", "1", b"layer", config=b"[not json")
+    assert found(pusher.access, architecture="arm64") == []  # nobody has looked yet
+    assert platforms.fill(store) == len(configs) + 1
+    assert platforms.fill(store) == 0
+    assert found(pusher.access, architecture="arm64") == ["plain"]
+    assert found(pusher.access, architecture="arm") == ["variant"]
+    told = dict(Manifest.objects.values_list("repository__name", "platform"))
+    assert (told["plain"], told["variant"]) == ("linux/arm64", "linux/arm/v7")
+    assert {told[name] for name in ("odd", "evil", "none", "broken")} == {""}
+    store.delete(Blob.objects.get(references__manifest=broken, references__position=0).key)
+    Manifest.objects.update(platform=None)
+    assert platforms.fill(store) == len(configs) + 1
+    assert found(pusher.access, architecture="arm64") == ["plain"]
+
+
+def test_what_is_no_image_has_no_platform_and_is_not_looked_at_again(pusher: Pusher) -> None:
+    note = pusher.blob("note", b"{}")
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": note.digest, "size": note.size}
+    text = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty, "layers": []}
+    assert pusher.manifest("note", "1", json.dumps(text).encode()).platform == ""
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    assert pusher.manifest("index", "1", json.dumps(index).encode()).platform == ""
+
+
+def test_a_store_that_does_not_answer_is_asked_again(
+    pusher: Pusher, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher.image("plain", "1", b"layer", config=json.dumps(CONFIG).encode())
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "open", lambda key: (_ for _ in ()).throw(StoreFailed("out of order")))
+        platforms.fill(store)
+    assert Manifest.objects.get().platform is None
+    platforms.fill(store)
+    assert Manifest.objects.get().platform == "linux/arm64"
 
 
 def test_cards_cost_the_same_however_many(shelf: Pusher, django_assert_num_queries) -> None:
