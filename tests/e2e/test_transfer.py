@@ -101,6 +101,8 @@ def test_what_one_project_pulled_the_next_has_without_asking_and_when_upstream_i
     asked = len(watched.asked)
     second = pull(neighbour, reference)
     assert (second["state"], len(watched.asked)) == ("succeeded", asked)
+    assert {layer["state"] for layer in second["layers"]} == {"exists"}
+    assert len(second["layers"]) == len(first["layers"])
     assert output_of(neighbour, reference, unique("run")) == ["from the registry"]
 
     back = f"{reference.rpartition(':')[0]}:2"

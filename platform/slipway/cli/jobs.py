@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from slipway.cli.client import Client
 from slipway.cli.errors import CliError, Unreachable
+from slipway.cli.output import clean
 from slipway.cli.progress import bar
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -40,11 +42,15 @@ def _poll(client: Client, path: str, show: Callable[[dict[str, Any]], None]) -> 
 
 
 def follow_layers(client: Client, path: str, *, quiet: bool) -> dict[str, Any]:
-    """As ``follow``, with a bar per layer."""
-    from slipway.cli.layers import layer_bars
+    """As ``follow``, with a bar per layer, and what came of each afterwards."""
+    from slipway.cli.layers import is_watched, layer_bars, told
 
     with layer_bars(quiet=quiet) as shown:
-        return _poll(client, path, lambda job: shown.show(describe(job), job.get("layers") or ()))
+        job = _poll(client, path, lambda job: shown.show(describe(job), job.get("layers") or ()))
+    if is_watched(quiet):
+        for line in told(job.get("layers") or ()):
+            print(clean(line), file=sys.stderr)
+    return job
 
 
 def describe(job: dict[str, Any]) -> str:

@@ -38,13 +38,27 @@ def have(layer: dict[str, Any]) -> int:
     return int(layer["total"] if layer["state"] in _ENDED else layer["done"])
 
 
+def words(state: str) -> str:
+    return "there already" if state == "exists" else state
+
+
+def told(layers: Sequence[dict[str, Any]]) -> list[str]:
+    """What came of each, to stand on the terminal afterwards."""
+    return [f"{short(each['digest'])} {words(each['state'])}" for each in layers]
+
+
 def short(digest: str) -> str:
     return digest.partition(":")[2][:12] or digest[:12]
 
 
+def is_watched(quiet: bool) -> bool:
+    """Somebody looks at a terminal."""
+    return not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextmanager
 def layer_bars(*, quiet: bool = False) -> Iterator[Layers]:
-    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_watched(quiet):
         yield NoLayers()
         return
     from rich.console import Console
@@ -69,7 +83,7 @@ def layer_bars(*, quiet: bool = False) -> Iterator[Layers]:
                 for digest, each in shown.items():
                     if digest not in tasks:
                         tasks[digest] = progress.add_task("", total=None)
-                    state = f"  {short(digest)} {each['state']}".ljust(28)
+                    state = f"  {short(digest)} {words(each['state'])}".ljust(28)
                     total = each["total"] or None
                     progress.update(
                         tasks[digest], description=clean(state), completed=have(each), total=total

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.layers import SHOWN_MAX, pick
+from slipway.cli.layers import SHOWN_MAX, pick, told
 from tests.slipway.cli.conftest import Slipway
 from tests.slipway.cli.rows import WEB, job
 from tests.slipway.cli.server import Server, send_pieces
@@ -39,6 +39,24 @@ def test_a_pull_is_followed_to_its_end_and_says_what_it_pulled(server: Server, s
     done = signed_in("pull", "busybox:1.36", "--platform", "linux/arm64", "--refresh")
     assert (done.code, done.out, done.err) == (0, "busybox:1.36\n", f"{stale}\n")
     assert server.seen[0].json == {"reference": "busybox:1.36", "platform": "linux/arm64", "refresh": True}
+
+
+def test_a_cached_pull_says_of_each_layer_that_it_is_there(
+    server: Server, signed_in: Slipway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [
+        {"digest": f"sha256:{each * 64}", "state": state, "done": 9, "total": 9}
+        for each, state in (("a", "exists"), ("b", "exists"), ("c", "done"))
+    ]
+    lines = [f"{'a' * 12} there already", f"{'b' * 12} there already", f"{'c' * 12} done"]
+    assert told(layers) == lines
+    server.on("POST", f"{WEB}/images/pull", job("queued", subject="busybox:1"), 202)
+    server.on("GET", JOB, job("succeeded", subject="busybox:1", layers=layers))
+    assert "already" not in signed_in("pull", "busybox:1").err  # no terminal
+    monkeypatch.setattr("slipway.cli.layers.is_watched", lambda quiet: not quiet)
+    done = signed_in("pull", "busybox:1")
+    assert done.out == "busybox:1\n"
+    assert [line for line in done.err.splitlines() if line in lines] == lines
 
 
 def test_a_pull_that_failed_is_a_failure_with_its_cause(server: Server, signed_in: Slipway):

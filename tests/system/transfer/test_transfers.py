@@ -304,14 +304,19 @@ def test_what_anybody_may_have_is_fetched_once(
         first = pull(node, name, shared_scope=UPSTREAM)
         assert images.image_ids(node, UPSTREAM) == (image.image_id,)
         front.asked.clear()
-        second = pull(
-            node, name, scope=OTHER, shared_scope=UPSTREAM, known_digest=first.image.manifest_digest
-        )
+        known, seen = first.image.manifest_digest, Seen()
+        second = pull(node, name, scope=OTHER, shared_scope=UPSTREAM, known_digest=known, watcher=seen)
         assert front.asked == []
+        assert [(each.digest, each.total) for each in seen.reports[-1]] == [
+            (layer.digest, layer.size) for layer in first.image.layers
+        ]
+        assert seen.last == [("exists", True)] * len(first.image.layers)
         assert (second.origin.cached, second.origin.stale) == (True, None)
         assert second.image == first.image
-        third = pull(node, name, scope="c" * 32, shared_scope=UPSTREAM)
+        seen = Seen()
+        third = pull(node, name, scope="c" * 32, shared_scope=UPSTREAM, watcher=seen)
         assert [each.method for each in front.asked] == ["HEAD"]
+        assert seen.last == [("exists", True)] * len(first.image.layers)
         assert third.origin.cached
 
 
@@ -336,7 +341,9 @@ def test_the_cache_helps_out_when_upstream_gives_nothing(
         held = pull(node, name, shared_scope=UPSTREAM).image.manifest_digest
         body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your limit."}]}'
         front.plan = lambda asked: Fault(status, {}, body)
-        pulled = pull(node, name, scope=OTHER, shared_scope=UPSTREAM, fallback_digest=held)
+        seen = Seen()
+        pulled = pull(node, name, scope=OTHER, shared_scope=UPSTREAM, fallback_digest=held, watcher=seen)
+        assert {state for state, _ in seen.last} == {"exists"}
         assert pulled.origin.cached
         assert "You have reached your limit." in (pulled.origin.stale or "")
         assert images.image_ids(node, OTHER) == (image.image_id,)

@@ -29,7 +29,7 @@ from workers.errors import (
     RegistryUnreachable,
     SlipwayError,
 )
-from workers.messages import LayerFacts, Origin, RegistryAccess
+from workers.messages import LayerFacts, LayerProgress, Origin, RegistryAccess
 from workers.oci.config import ImageConfig, parse_config
 from workers.oci.descriptor import Descriptor, Platform
 from workers.oci.digest import Digest
@@ -78,7 +78,7 @@ def pull(
     with layer_store.lease(store.places, watcher.say):
         known = _in_cache(store, wanted, wanted.known_digest)
         if known is not None:
-            return _adopted(store, scope, wanted, known)
+            return _adopted(store, scope, wanted, known, watcher)
         with doors.opened(wanted.access, patience) as client:
             try:
                 return _Pull(store, scope, wanted, client, watcher).run()
@@ -86,7 +86,7 @@ def pull(
                 fallback = _in_cache(store, wanted, wanted.fallback_digest)
                 if fallback is None:
                     raise
-                return _adopted(store, scope, wanted, fallback, stale=error.message)
+                return _adopted(store, scope, wanted, fallback, watcher, stale=error.message)
 
 
 def _in_cache(store: ImageStore, wanted: Wanted, digest: str | None) -> Image | None:
@@ -95,8 +95,12 @@ def _in_cache(store: ImageStore, wanted: Wanted, digest: str | None) -> Image | 
     return images.find(store, wanted.shared_scope, digest, wanted.platform)
 
 
-def _adopted(store: ImageStore, scope: str, wanted: Wanted, image: Image, stale: str | None = None) -> Pulled:
-    """``scope`` gets what it, or the cache, has already."""
+def _adopted(
+    store: ImageStore, scope: str, wanted: Wanted, image: Image, watcher: Watcher, stale: str | None = None
+) -> Pulled:
+    """``scope`` gets what it, or the cache, has already; of every layer is told that it is there."""
+    there = {each.digest: LayerProgress(each.digest, "exists", each.size, each.size) for each in image.layers}
+    watcher.layers(tuple(there.values()))
     images.grant(store, scope, image)
     if wanted.shared_scope is not None:
         images.touch(store, wanted.shared_scope, image.image_id)
@@ -136,10 +140,10 @@ class _Pull:
     def run(self) -> Pulled:
         reference = self._wanted.reference
         if reference.digest is not None and (held := self._held(reference.digest)) is not None:
-            return _adopted(self._store, self._scope, self._wanted, held)
+            return _adopted(self._store, self._scope, self._wanted, held, self._watcher)
         found = apart(self._client, self._board, self._resolve)
         if isinstance(found, Image):
-            return _adopted(self._store, self._scope, self._wanted, found)
+            return _adopted(self._store, self._scope, self._wanted, found, self._watcher)
         self._check(found.manifest)
         config_text = apart(self._client, self._board, lambda: self._config_text(found))
         config = parse_config(config_text)
