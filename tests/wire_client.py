@@ -13,10 +13,12 @@ SECONDS = 60
 class WireClient(RegistryClient):
     """As ``RegistryClient``, of a registry at ``host:port``."""
 
-    registry: str
-    _connection: http.client.HTTPConnection | None = None
-    connections = 0
-    """How many there were: another one only after an answer that ended the one before."""
+    def __init__(self, registry: str, user: str = "", password: str = "", bearer: str = "") -> None:
+        super().__init__(registry, user, password, bearer)
+        self._connection: http.client.HTTPConnection | None = None
+        self._others: list[WireClient] = []
+        self.connections = 0
+        """How many there were: another one only after an answer that ended the one before."""
 
     def call(
         self,
@@ -47,7 +49,14 @@ class WireClient(RegistryClient):
             self.close()
         return reply
 
+    def nobody(self) -> WireClient:
+        made = WireClient(self.registry)
+        self._others.append(made)
+        return made
+
     def close(self) -> None:
+        for other in self._others:
+            other.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""Our registry against the specification, without a network."""
+"""Our registry against the specification, without a network; tests/e2e has the same over one."""
 
 from __future__ import annotations
 
