@@ -20,6 +20,10 @@ TIMEOUT_DEFAULT, TIMEOUT_MAX = 3600, 24 * 3600
 QUEUE_TIMEOUT_DEFAULT, QUEUE_TIMEOUT_MAX = 6 * 3600, 7 * 24 * 3600
 DOCKERFILE_MAX = 5 << 20
 SECRET_MAX, SECRETS_MAX = 512 << 10, 32
+SECRETS_BYTES = 1 << 20
+"""All of a build together: a node's worker looks for each of them in everything the build prints."""
+SECRET_SHORT = 4
+"""Bytes; what has fewer is not taken out of logs (`workers.engine.build.redaction`)."""
 TEXT_MAX, ITEMS_MAX = 4096, 200
 CACHE_FIELDS = ("type", "ref", "mode", "image-manifest", "oci-mediatypes", "compression", "ignore-error")
 OUTPUTS = ("image", "tar", "files")
@@ -117,6 +121,11 @@ class BuildRequest:
             told.append("cpusetcpus: builds are not pinned to CPUs.")
         if not docker.rm:
             told.append("rm: steps leave no containers behind in any case.")
+        for name, value in sorted(self.options.secrets.items()):
+            if len(value.encode()) < SECRET_SHORT:
+                told.append(
+                    f"secret {name}: shorter than {SECRET_SHORT} bytes, so it is not taken out of logs."
+                )
         return told
 
 
@@ -212,6 +221,8 @@ def _check_secrets(secrets: Mapping[str, str]) -> None:
     for key, value in secrets.items():
         _require("secrets", bool(_NAME.fullmatch(key)), f"{key[:40]!r} is no id: letters, digits, _ . -")
         _require("secrets", 0 < len(value) <= SECRET_MAX, f"{key}: 1 byte to 512 KiB are allowed")
+    together = sum(map(len, secrets.values()))
+    _require("secrets", together <= SECRETS_BYTES, f"{together >> 10} KiB together; 1 MiB is allowed")
 
 
 def _check_cache(text: str) -> None:

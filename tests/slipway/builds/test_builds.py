@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -144,6 +145,20 @@ def test_dockers_switches_that_do_nothing_are_noted() -> None:
     build = services.create_build(actor, project, BuildRequest(options=text().options, docker=docker))
     assert [note.partition(":")[0] for note in build.notes] == ["memswap", "cpushares", "cpusetcpus", "rm"]
     assert build.limits == {"memory_bytes": 64 << 20, "cpu_millis": 500, "pids": 4096}
+
+
+def test_a_secret_too_short_to_be_taken_out_of_logs_is_noted_by_name() -> None:
+    actor, project = world()
+    options = replace(text().options, secrets={"pin": "123", "umlauts": "äö", "token": "1234"})
+    build = services.create_build(actor, project, BuildRequest(options=options))
+    assert [note.partition(":")[0] for note in build.notes] == ["secret pin"]
+
+
+def test_secrets_have_a_size_together() -> None:
+    actor, project = world()
+    options = replace(text().options, secrets={str(each): "x" * (400 << 10) for each in range(3)})
+    with pytest.raises(InvalidBuild, match="1200 KiB together; 1 MiB is allowed"):
+        services.create_build(actor, project, BuildRequest(options=options))
 
 
 def test_an_address_is_taken_apart_and_its_password_kept_out_of_it(road: RecordingRoad) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tests.system.build.rigs import BuildRig, context
 from tests.system.rigs import until
 from workers.content import DirectoryContent
 from workers.engine.logwriting import LogWriter
-from workers.errors import NoSuchBlob, StepFailed
+from workers.errors import NoSuchBlob, SlipwayError, StepFailed
 from workers.messages import (
     BuildFinished,
     BuildImage,
@@ -24,6 +25,7 @@ from workers.messages import (
     DropBuild,
     Event,
     ImageImported,
+    RegistryAccess,
 )
 from workers.tasks.builds import Builds
 from workers.tasks.jobs import Cancelled
@@ -153,3 +155,17 @@ def test_an_upload_that_is_gone_is_said_so(worker: Worker) -> None:
     missing = replace(command, source=BuildSource("upload", upload="sha256:" + "0" * 64))
     with pytest.raises(NoSuchBlob, match="upload it again"):
         worker.perform(missing)
+
+
+def test_what_steps_tell_has_no_secret_and_no_password(worker: Worker) -> None:
+    text = "FROM base\nARG A\nADD http://127.0.0.1:9/${A} /y\nRUN true\n"
+    command = worker.command(text)
+    options = replace(command.options, secrets={"s": "the-secret-value"}, args={"A": "the-secret-value"})
+    access = {"registry.example": RegistryAccess(username="u", password="the-password-1")}
+    for hidden in ("the-secret-value", "the-password-1"):
+        wanted = replace(command, options=replace(options, args={"A": hidden}), access=access)
+        with pytest.raises(SlipwayError) as raised:
+            worker.perform(replace(wanted, build=secrets.token_hex(16)))
+        told = [event for event in worker.events if isinstance(event, BuildProgressed)]
+        assert any("***" in step.reason for step in told[-1].steps if step.state == "failed"), told[-1]
+        assert hidden not in str(told) + str(raised.value) + str(raised.value.facts)

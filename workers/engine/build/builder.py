@@ -25,7 +25,7 @@ from workers.engine.build.graph import Graph, NamedContext, PlanRequest
 from workers.engine.build.loading import Loader
 from workers.engine.build.planning import plan
 from workers.engine.build.progress import Progress, Tell
-from workers.engine.build.redaction import patterns
+from workers.engine.build.redaction import Known, patterns, redact
 from workers.engine.build.room import Room
 from workers.engine.build.solver import Task, stages
 from workers.engine.build.steps import CONTEXT
@@ -94,13 +94,14 @@ def build(builder: Builder, command: BuildImage, doors: Doors) -> Built:
     raises. However it ends, nothing is left but the cache; a killed one ``room.recover`` cleans up."""
     _refuse(command)
     engine = builder.engine
-    progress = Progress(doors.tell)
+    known = patterns(command.hidden())
+    progress = Progress(doors.tell, lambda text: redact(text, known))
     with ExitStack() as stack:
         place = stack.enter_context(room.opened(engine, command.build, command.project, command.limits))
         session = stack.enter_context(builder.cache.session(command.project.id))
         stack.enter_context(layer_store.lease(engine.places))
         deadline = time.monotonic() + command.timeout
-        attempt = _Attempt(builder, command, _timed(doors, deadline), progress, place, deadline)
+        attempt = _Attempt(builder, command, _timed(doors, deadline), progress, place, deadline, known)
         try:
             built = attempt.run(session)
         except BaseException:
@@ -151,6 +152,7 @@ class _Attempt:
     progress: Progress
     room: Room
     deadline: float
+    known: Known
     started: float = field(default_factory=time.time)
     warnings: list[str] = field(default_factory=list)
 
@@ -177,11 +179,14 @@ class _Attempt:
             try:
                 image = bases.found(reference, platform)
             except SlipwayError as error:
-                self.warnings.append(f"No cache from {reference}: {error.message}")
+                self._warn(f"No cache from {reference}: {error.message}")
                 self.progress.end(line, reason=error.message)
                 continue
             taken = cacheimages.take_in(self.builder.cache, session, image)
             self.progress.end(line, reason=f"{taken} steps")
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(redact(text, self.known))
 
     # ------------------------------------------------------------------ sources
 
@@ -270,7 +275,7 @@ class _Attempt:
             git=loader.git,
             contexts={CONTEXT: context.directory, **directories},
             secrets=command.options.secrets,
-            redacted=patterns(command.hidden()),
+            redacted=self.known,
             write=self.doors.log.write,
             progress=self.progress,
             cancelled=self.doors.cancelled,
@@ -313,7 +318,7 @@ class _Attempt:
             self.doors.push(scope, image, str(Reference.parse(reference)))
             self.progress.end(line)
         except SlipwayError as error:
-            self.warnings.append(f"The cache could not be exported to {reference}: {error.message}")
+            self._warn(f"The cache could not be exported to {reference}: {error.message}")
             self.progress.end(line, reason=error.message)
         finally:
             images.withdraw(store, scope, image.image_id)

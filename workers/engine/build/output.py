@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers.engine.build.redaction import Redactor
+from workers.engine.build.redaction import Known, Redactor
 
 LONGEST = 64 << 10
 """Bytes of a line that are held until its end comes."""
@@ -18,7 +18,7 @@ Write = Callable[[str, str], None]
 class Lines:
     """One stream of one step."""
 
-    def __init__(self, write: Write, stream: str, known: tuple[bytes, ...]) -> None:
+    def __init__(self, write: Write, stream: str, known: Known) -> None:
         self._write, self._stream = write, stream
         self._redactor = Redactor(known)
         self._rest = b""

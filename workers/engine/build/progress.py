@@ -13,13 +13,19 @@ EVERY = 0.5
 _OPEN = ("waiting", "running")
 
 Tell = Callable[[tuple[StepFacts, ...]], None]
+Clean = Callable[[str], str]
+"""Takes secrets out."""
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 class Progress:
-    """Safe to share between threads."""
+    """Safe to share between threads. Whatever it tells went through ``clean``."""
 
-    def __init__(self, tell: Tell, clock: Callable[[], float] = time.time) -> None:
-        self._tell, self._clock = tell, clock
+    def __init__(self, tell: Tell, clean: Clean = _as_it_is, clock: Callable[[], float] = time.time) -> None:
+        self._tell, self._clean, self._clock = tell, clean, clock
         self._steps: dict[int, StepFacts] = {}
         self._lock = threading.Lock()
         self._told = 0.0
@@ -27,6 +33,7 @@ class Progress:
 
     def add(self, name: str, stage: str = "", state: str = "waiting") -> int:
         """A line more; its id."""
+        name = self._clean(name)
         with self._lock:
             number = len(self._steps) + 1
             self._steps[number] = StepFacts(number, stage, name, state)
@@ -41,8 +48,8 @@ class Progress:
             facts = self._steps[step]
             self._steps[step] = replace(
                 facts,
-                progress=facts.progress if progress is None else progress,
-                reason=facts.reason if reason is None else reason,
+                progress=facts.progress if progress is None else self._clean(progress),
+                reason=facts.reason if reason is None else self._clean(reason),
             )
             self._changed = True
         self.flush()
@@ -50,7 +57,7 @@ class Progress:
     def end(self, step: int, state: str = "done", reason: str | None = None) -> None:
         facts = self._steps[step]
         now = self._clock()
-        kept = facts.reason if reason is None else reason
+        kept = facts.reason if reason is None else self._clean(reason)
         self._change(step, state=state, ended_at=now, started_at=facts.started_at or now, reason=kept)
 
     def abandon(self, *, cancelled: bool) -> None:

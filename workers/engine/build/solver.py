@@ -22,6 +22,7 @@ from workers.engine.build.git import Git
 from workers.engine.build.graph import Graph, StagePlan
 from workers.engine.build.output import Lines, Write
 from workers.engine.build.progress import Progress
+from workers.engine.build.redaction import Known
 from workers.engine.build.results import Layer, State, chain_key, digest_of
 from workers.engine.build.room import Room
 from workers.engine.build.stacks import Stack
@@ -57,7 +58,7 @@ class Task:
     contexts: Mapping[str, Path]
     """Directories of the named contexts of kind ``files``, and of the build context."""
     secrets: Mapping[str, str]
-    redacted: tuple[bytes, ...]
+    redacted: Known
     write: Write
     progress: Progress
     cancelled: Callable[[], None]
