@@ -80,6 +80,8 @@ def end(row: Job, state: JobState, at: datetime, cause: dict[str, Any] | None = 
     given_up = row.state == JobState.FAILED and (row.cause or {}).get("code") == LEASE_LOST
     if row.state not in ACTIVE and not given_up:
         return False
+    if state == JobState.CANCELLED and cause is None and row.state in ACTIVE:
+        cause = row.cause  # said when the end was wished: what took its place
     _write(row, state=state, ended_at=at, cause=cause, resend_at=None, lease_until=None)
     ledger.release(HOLDER, row.hex)
     handler = handler_of(row.kind)

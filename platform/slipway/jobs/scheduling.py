@@ -128,10 +128,9 @@ def load(node: Node, row: SlotQueue | None) -> Queue:
 def _room(projects: Iterable[object]) -> dict[object, int | None]:
     """How many more builds each project may have under way now; None: any number."""
     rows = list(Project.objects.filter(pk__in=list(projects)))
-    limits = limits_of_all(rows)
+    limits, used = limits_of_all(rows), ledger.used_of_all([row.pk for row in rows], Resource.BUILDS)
     room: dict[object, int | None] = {}
     for project in rows:
         limit = limits[project.pk][Resource.BUILDS]
-        used = ledger.used(project.pk).get(Resource.BUILDS.value, 0)
-        room[project.pk] = None if limit is None else limit - used
+        room[project.pk] = None if limit is None else limit - used.get(project.pk, 0)
     return room

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from slipway import drift, sweep
@@ -16,7 +19,7 @@ from slipway.builds.models import Build
 from slipway.builds.queries import get_build, place
 from slipway.builds.requests import BuildRequest
 from slipway.jobs.models import Job, JobState
-from slipway.jobs.scheduling import schedule
+from slipway.jobs.scheduling import load, schedule
 from slipway.jobs.weights import set_weight
 from slipway.nodes.models import Node
 from slipway.projects import ledger
@@ -65,6 +68,28 @@ def test_slots_are_shared_between_teams_and_places_are_what_happens(road: Record
         assert active <= 2
     assert happened == told == [late[0].pk, busy[2].pk, late[1].pk, busy[3].pk]
     assert ledger.used(first[1].pk) == ledger.used(second[1].pk) == {}
+
+
+def test_a_queue_of_many_projects_is_read_in_the_same_queries(
+    road: RecordingRoad, django_assert_num_queries: Any
+) -> None:
+    def wish(count: int) -> None:
+        for _ in range(count):
+            services.create_build(*world(builds=1), text())
+
+    wish(3)
+    node = Node.objects.get()
+    with CaptureQueriesContext(connection) as few:
+        load(node, None)
+    wish(12)
+    with django_assert_num_queries(len(few)):
+        load(node, None)
+    Node.objects.update(facts={"slots": 20})
+    assert schedule(node.pk) == 15
+    actor, project = world(builds=1)
+    for _ in range(2):
+        services.create_build(actor, project, text())
+    assert schedule(node.pk) == 1
 
 
 def test_an_administrators_weight_counts(road: RecordingRoad) -> None:
@@ -121,6 +146,21 @@ def test_the_latest_of_a_group_takes_the_place_of_those_that_wait(road: Recordin
     succeed(running)
     assert [each.build for each in sent(road)] == [newest.hex]
     assert waits.pk == rows[2].pk
+
+
+def test_a_build_let_go_but_not_begun_says_what_took_its_place(road: RecordingRoad) -> None:
+    actor, project = world()
+    group = BuildRequest(options=text().options, group="web@main")
+    older, newest = (create(road, (actor, project), group) for _ in range(2))
+    assert [type(each) for each in road.take()] == [BuildImage, CancelJob]
+    older = tell(older, JobCancelled(older.job.hex))
+    assert older.job.state == JobState.CANCELLED
+    assert older.job.cause["facts"] == {"build": newest.number, "group": "web@main"}  # type: ignore[index]
+    road.commit()
+    create(road, (actor, project), group)
+    newest.job.refresh_from_db()
+    assert newest.job.cause["code"] == "BUILD_SUPERSEDED"  # type: ignore[index]
+    assert succeed(begin(newest)).job.cause is None  # it was done before it heard of it
 
 
 def test_a_build_whose_turn_does_not_come_is_given_up() -> None:
