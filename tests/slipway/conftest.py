@@ -11,6 +11,7 @@ import pytest
 import redis
 from django.core.cache import cache
 from django.db import connections
+from django.test import override_settings
 
 from slipway import dispatch
 from tests.roads import RecordingRoad
@@ -19,11 +20,18 @@ QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 """A password's real hash takes a third of a second, by design (Django's default is left alone)."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_this_process() -> Iterator[None]:
+    """Configured once: with every change of ``CACHES`` Django makes a new context variable, none of which ever
+    ends, and asgiref copies all there are at every step between a thread and an event loop."""
+    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def road(settings: pytest.FixtureRequest) -> Iterator[RecordingRoad]:
     """Every command the test sends ends here; hints stay in this process."""
     settings.SLIPWAY_ROAD = "tests.roads.RecordingRoad"
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()  # failed sign-ins of the test before
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
