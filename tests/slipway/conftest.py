@@ -14,7 +14,10 @@ from django.db import connections
 from django.test import override_settings
 
 from slipway import dispatch
+from tests import emptying
 from tests.roads import RecordingRoad
+
+emptying.install()
 
 QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 """A password's real hash takes a third of a second, by design (Django's default is left alone)."""
@@ -22,8 +25,8 @@ QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_this_process() -> Iterator[None]:
-    """Configured once: with every change of ``CACHES`` Django makes a new context variable, none of which ever
-    ends, and asgiref copies all there are at every step between a thread and an event loop."""
+    """Configured once: with every change of ``CACHES`` Django makes a context variable that never ends, and
+    asgiref copies all there are at every step between a thread and an event loop."""
     with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}):
         yield
 
