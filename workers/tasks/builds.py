@@ -55,6 +55,7 @@ LOG_SEGMENT = 16 << 20
 KEPT = 7 * 24 * 3600.0
 """Seconds a dropped build is remembered: longer than a command for it could still come."""
 _DROP_WAIT = 10.0
+_LOOK = 0.1
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Builds:
 
     def perform(self, command: BuildImage, emit: Emit, check: Check, log: LogWriter) -> None:
         """Raise what made it fail, ``Cancelled`` also when a higher attempt wants its place."""
-        with self._fenced(command) as running:
+        with self._fenced(command, check) as running:
 
             def cancelled() -> None:
                 check()
@@ -187,7 +188,7 @@ class Builds:
     # ------------------------------------------------------------------ fencing
 
     @contextlib.contextmanager
-    def _fenced(self, command: BuildImage) -> Iterator[Running]:
+    def _fenced(self, command: BuildImage, check: Check) -> Iterator[Running]:
         """Alone with the build, as its highest attempt."""
         mine = Running(command.attempt)
         while True:
@@ -202,7 +203,8 @@ class Builds:
                 if other.attempt >= command.attempt:
                     raise Cancelled
                 other.superseded.set()
-            other.ended.wait()
+            while not other.ended.wait(_LOOK):
+                check()
         try:
             yield mine
         finally:

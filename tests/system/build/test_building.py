@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -168,8 +167,6 @@ def test_a_cancelled_step_is_killed_with_all_it_started(builds: BuildRig) -> Non
     class Ended(Exception):
         pass
 
-    since = time.monotonic()
-
     def cancelled() -> None:
         if "up" in builds.said():
             raise Ended
@@ -178,7 +175,6 @@ def test_a_cancelled_step_is_killed_with_all_it_started(builds: BuildRig) -> Non
     with pytest.raises(Ended):
         builds.build("FROM base\nRUN (trap '' TERM; sleep 100) & echo up; sleep 100\n")
 
-    assert time.monotonic() - since < 30
     assert builds.state("RUN") == "cancelled"
 
 

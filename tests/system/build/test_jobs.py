@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,3 +171,31 @@ def test_what_steps_tell_has_no_secret_and_no_password(worker: Worker) -> None:
         told = [event for event in worker.events if isinstance(event, BuildProgressed)]
         assert any("***" in step.reason for step in told[-1].steps if step.state == "failed"), told[-1]
         assert hidden not in str(told) + str(raised.value) + str(raised.value.facts)
+
+
+def test_an_attempt_that_waits_for_the_one_before_it_can_be_cancelled(worker: Worker) -> None:
+    command = worker.command("FROM base\n")
+    stuck, over = threading.Event(), threading.Event()
+
+    def emit(event: Event) -> None:
+        stuck.set()
+        over.wait()
+
+    def first() -> None:
+        with suppress(Cancelled):
+            worker.builds.perform(command, emit, lambda: None, worker.log)
+
+    def cancelled() -> None:
+        raise Cancelled
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    stuck.wait()
+    since = time.monotonic()
+    try:
+        with pytest.raises(Cancelled):
+            worker.builds.perform(replace(command, attempt=2), worker.events.append, cancelled, worker.log)
+        assert time.monotonic() - since < 2
+    finally:
+        over.set()
+        thread.join()

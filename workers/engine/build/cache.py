@@ -15,9 +15,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workers.content import full_disk, no_space
@@ -37,6 +37,7 @@ CREATE INDEX IF NOT EXISTS by_parent ON entries (project, parent);
 """
 _COLUMNS = "key, parent, instruction, content, name, created, used, size, boot, layer"
 
+_LOOK = 0.1
 _NAMES = _COLUMNS.split(", ")[:-1]
 
 
@@ -64,7 +65,7 @@ class Cache:
         self._places = places
         self._lock = threading.RLock()
         self._pins: Counter[tuple[str, str]] = Counter()
-        self._working: dict[tuple[str, str], threading.Lock] = {}
+        self._working: dict[tuple[str, str], _Turn] = {}
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -124,12 +125,20 @@ class Cache:
     # ------------------------------------------------------------------ making
 
     @contextmanager
-    def working(self, project: str, key: str) -> Iterator[None]:
-        """Of equal steps one is done at a time; the next finds its result."""
+    def working(self, project: str, key: str, check: Callable[[], None]) -> Iterator[None]:
+        """Of equal steps one is done at a time; the next finds its result. ``check`` is asked while one
+        waits for its turn, and may raise."""
         with self._lock:
-            lock = self._working.setdefault((project, key), threading.Lock())
-        with lock:
-            yield
+            turn = self._working.setdefault((project, key), _Turn())
+            turn.wanted += 1
+        try:
+            with held(turn.lock, check):
+                yield
+        finally:
+            with self._lock:
+                turn.wanted -= 1
+                if not turn.wanted:
+                    del self._working[project, key]
 
     def commit(self, session: Session, entry: Entry, upper: Path) -> Entry:
         """The directory is the entry's snapshot from now on."""
@@ -293,6 +302,23 @@ class Cache:
     def _doom(self, path: Path) -> None:
         if path.exists():
             path.rename(self._places.build_doomed / secrets.token_hex(16))
+
+
+@dataclass
+class _Turn:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    wanted: int = 0
+
+
+@contextmanager
+def held(lock: threading.Lock | threading.Semaphore, check: Callable[[], None]) -> Iterator[None]:
+    """``check`` is asked while somebody else holds it, and may raise."""
+    while not lock.acquire(timeout=_LOOK):
+        check()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cached_layers(places: Places) -> set[str]:

@@ -101,7 +101,7 @@ def finished(task: Task, layers: Sequence[Layer], report: Callable[[str], None])
     with ExitStack() as held:
         # Whoever looks these steps up meanwhile waits, and finds them under their new place.
         for key in sorted(fresh):
-            held.enter_context(task.cache.working(task.session.project, key))
+            held.enter_context(task.cache.working(task.session.project, key, task.check))
         _publish(task, fresh, report)
     return done
 

@@ -13,18 +13,18 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 from workers.content import full_disk
-from workers.engine.build import addresses
+from workers.engine.build import addresses, interruptible
 from workers.engine.build.addresses import Allowed
+from workers.engine.build.interruptible import Check, Connection
 from workers.errors import BuildExceeded, BuildFailed, FetchFailed
 
 MAX_BYTES = 8 << 30
@@ -62,15 +62,18 @@ class Fetcher:
         self.used: dict[str, str] = {}
         """URL to the sha256 of what it gave, for the provenance."""
 
-    def fetch(self, url: str, checksum: str | None, target: Path, report: Report) -> Fetched:
-        """The file is at ``target``. Raise ``FetchFailed``, ``BuildExceeded``, ``BuildFailed`` (checksum)."""
+    def fetch(self, url: str, checksum: str | None, target: Path, report: Report, check: Check) -> Fetched:
+        """The file is at ``target``. ``check`` is asked all along, and may raise to end it.
+
+        Raise ``FetchFailed``, ``BuildExceeded``, ``BuildFailed`` (checksum).
+        """
         wanted = _wanted(checksum, url)
         home = self._home(hashlib.sha256(url.encode()).hexdigest())
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.utime(home)
         known = _known(home)
         if known is None or wanted is None or known.sha256 != wanted:
-            known = self._ask(url, home, known, report)
+            known = self._ask(url, home, known, report, check)
         if wanted is not None and known.sha256 != wanted:
             raise BuildFailed(
                 f"{url}: the checksum is sha256:{known.sha256}, not sha256:{wanted} as the Dockerfile says",
@@ -80,7 +83,7 @@ class Fetcher:
         self.used[url] = known.sha256
         return known
 
-    def _ask(self, url: str, home: Path, known: Fetched | None, report: Report) -> Fetched:
+    def _ask(self, url: str, home: Path, known: Fetched | None, report: Report, check: Check) -> Fetched:
         headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
@@ -88,7 +91,7 @@ class Fetcher:
             headers["If-Modified-Since"] = known.last_modified
         place = url
         for _ in range(_REDIRECTS):
-            connection, response = self._request(place, headers, url)
+            connection, response = self._request(place, headers, url, check)
             try:
                 if response.status in _MOVED and response.headers.get("Location"):
                     place = urljoin(place, response.headers["Location"])
@@ -106,7 +109,7 @@ class Fetcher:
         raise FetchFailed(f"{url}: more than {_REDIRECTS} redirects", url=url)
 
     def _request(
-        self, place: str, headers: Mapping[str, str], url: str
+        self, place: str, headers: Mapping[str, str], url: str, check: Check
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         parts = urlsplit(place)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -115,31 +118,34 @@ class Fetcher:
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise FetchFailed(f"{url}: {error}", url=url) from error
-        address = addresses.resolve(parts.hostname, port, self._allowed(parts.hostname), url)
-        connection = http.client.HTTPConnection(parts.hostname, port, timeout=_TIMEOUT)
+        host, allowed = parts.hostname, self._allowed(parts.hostname)
+        address = interruptible.answered(lambda: addresses.resolve(host, port, allowed, url), check)
+        connection = http.client.HTTPConnection(host, port)
         try:
-            connection.sock = _connected(address, port, parts.scheme, parts.hostname)
+            connection.sock = cast(Any, _connected(address, port, parts.scheme, host, check))
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            host = parts.netloc.rpartition("@")[2]
+            authority = parts.netloc.rpartition("@")[2]
             connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
-            for name, value in {"Host": host, **headers}.items():
+            for name, value in {"Host": authority, **headers}.items():
                 connection.putheader(name, value)
             connection.endheaders()
             return connection, connection.getresponse()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except BaseException as error:
             connection.close()
+            if not isinstance(error, OSError | http.client.HTTPException | ValueError):
+                raise
             raise FetchFailed(f"{url}: {_said(error)}", url=url) from error
 
 
-def _connected(address: str, port: int, scheme: str, host: str) -> socket.socket:
-    sock = socket.create_connection((address, port), timeout=_TIMEOUT)
-    if scheme == "http":
-        return sock
+def _connected(address: str, port: int, scheme: str, host: str, check: Check) -> Connection:
+    connection = interruptible.connect(address, port, _TIMEOUT, check)
     try:
-        return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        if scheme == "https":
+            connection.secure(ssl.create_default_context(), host)
     except BaseException:
-        sock.close()
+        connection.close()
         raise
+    return connection
 
 
 def _keep(url: str, home: Path, response: http.client.HTTPResponse, report: Report) -> Fetched:
@@ -167,7 +173,7 @@ def _receive(url: str, response: http.client.HTTPResponse, target: Path, total: 
     with full_disk(target), target.open("xb") as file:
         while True:
             try:
-                block = response.read(_BLOCK)
+                block = response.read1(_BLOCK)
             except (OSError, http.client.HTTPException) as error:
                 raise FetchFailed(
                     f"{url}: the connection was lost after {size} bytes: {_said(error)}", url=url

@@ -91,10 +91,9 @@ class Loader:
         path = self.room.new_directory("remote") / "file"
 
         def report(done: int, total: int) -> None:
-            self.cancelled()
             note(f"{done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""))
 
-        fetched = self.fetcher.fetch(url, None, path, report)
+        fetched = self.fetcher.fetch(url, None, path, report, self.cancelled)
         revision = f"sha256:{fetched.sha256}"
         try:
             with path.open("rb") as file:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workers.content import full_disk
 from workers.engine.build.bases import Bases
-from workers.engine.build.cache import Cache, Entry, Session
+from workers.engine.build.cache import Cache, Entry, Session, held
 from workers.engine.build.contents import Digests
 from workers.engine.build.fetching import Fetcher
 from workers.engine.build.git import Git
@@ -237,7 +237,7 @@ def cached(task: Task, line: int, work: Work) -> Entry:
     instruction = digest_of(work.step.key)
     key = digest_of("step", work.parent, instruction, work.content)
     project = task.session.project
-    with task.cache.working(project, key):
+    with task.cache.working(project, key, task.check):
         found = None if work.no_cache else task.cache.find(task.session, key)
         if found is not None:
             task.progress.end(line, "cached")
@@ -247,7 +247,7 @@ def cached(task: Task, line: int, work: Work) -> Entry:
             if work.no_cache
             else task.cache.reason(project, key, work.parent, instruction, work.content)
         )
-        with task.slots:
+        with held(task.slots, task.check):
             task.check()
             task.progress.begin(line)
             task.progress.note(line, reason=reason)

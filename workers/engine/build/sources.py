@@ -50,10 +50,9 @@ def _url(task: Task, source: UrlSource, line: int) -> Found:
     path = task.room.new_directory("url") / "file"
 
     def report(done: int, total: int) -> None:
-        task.check()
         task.progress.note(line, progress=_bytes(done, total))
 
-    task.fetcher.fetch(source.url, source.checksum, path, report)
+    task.fetcher.fetch(source.url, source.checksum, path, report, task.check)
     return _file(path, source.filename)
 
 
