@@ -55,6 +55,7 @@ test_packages() {
 chromium chromium
 postgresql /usr/lib/postgresql/*/bin/initdb
 git git
+openssh-client ssh-add
 make make
 docker.io /usr/sbin/dockerd
 docker-registry docker-registry

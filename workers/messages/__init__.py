@@ -14,6 +14,7 @@ from typing import Any
 
 from workers.errors import BadCommand
 from workers.messages.builds import (
+    SSH_PREFIX,
     BuildDropped,
     BuildFinished,
     BuildImage,
@@ -72,6 +73,7 @@ from workers.messages.wire import build
 __all__ = [
     "COMMANDS",
     "EVENTS",
+    "SSH_PREFIX",
     "BakeImage",
     "BuildDropped",
     "BuildFinished",

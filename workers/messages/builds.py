@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from workers.messages.containers import Limits, ProjectSlice
 from workers.messages.images import RegistryAccess
 
+SSH_PREFIX = "ssh:"
 _REPOSITORY = re.compile(r"git@|git://|ssh://|(https?://)?(github|gitlab)\.com/[^/]+/[^/]+/?$")
 
 
@@ -66,7 +67,10 @@ class BuildOptions:
     """``name:address``, as in ``--add-host``."""
     shm_bytes: int | None = None
     secrets: dict[str, str] = field(default_factory=dict)
-    """Id to value. Secret: sealed on its way; never logged, never in an event."""
+    """Id to value. Secret: sealed on its way; never logged, never in an event.
+
+    With ``SSH_PREFIX`` before the id private keys for an agent: steps sign with them and never read them.
+    """
     output: str = "image"
     """``image``, ``tar`` (the final root filesystem as one upload) or ``files`` (the same, for a client
     that unpacks it)."""

@@ -15,7 +15,15 @@ from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.bodies import body_of
 from slipway.builds import queries, services
-from slipway.builds.bodies import BuildBody, BuildForm, marks, read_request, request_of, source_of
+from slipway.builds.bodies import (
+    BuildBody,
+    BuildForm,
+    marks,
+    read_request,
+    request_of,
+    secrets_of,
+    source_of,
+)
 from slipway.builds.errors import ContextGone
 from slipway.builds.models import Build, BuildState, SourceKind, StepState
 from slipway.builds.requests import BuildRequest
@@ -119,6 +127,12 @@ class RetryBody(StrictSerializer):
         required=False,
         default=dict,
         help_text="Those the build used; they were dropped when it ended.",
+    )
+    ssh = serializers.DictField(
+        child=serializers.CharField(trim_whitespace=False),
+        required=False,
+        default=dict,
+        help_text="The keys it used, as well.",
     )
     password = serializers.CharField(
         required=False, default=None, trim_whitespace=False, help_text="For the repository."
@@ -292,6 +306,7 @@ class Retry(AsyncApiView):
     )
     async def post(self, request: Request, **path: str) -> Response:
         asked = await sync_to_async(self.body)(RetryBody)
+        asked["secrets"] = secrets_of({"secrets": asked["secrets"], "ssh": asked.pop("ssh")})
         build = await sync_to_async(find)(self)
         made = await retry(self.actor, build, **asked)
         return answered(await sync_to_async(accepted)(self, made))

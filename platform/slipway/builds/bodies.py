@@ -24,7 +24,7 @@ from slipway.catalog.uploads import ARCHIVE_TYPES, Archive
 from slipway.errors import BodyTooLarge, FieldError, InvalidFields, MalformedBody, UnsupportedMediaType
 from slipway.multipart import parse_boundary, read_form
 from slipway.views import StrictSerializer, validated
-from workers.messages import BuildOptions, BuildSource, is_repository
+from workers.messages import SSH_PREFIX, BuildOptions, BuildSource, is_repository
 
 JSON_MAX = 24 << 20
 """A Dockerfile of 5 MB, escaped, and secrets."""
@@ -90,6 +90,9 @@ class BuildBody(StrictSerializer):
     labels = _pairs("Added to the image's.")
     contexts = _pairs("Further contexts by name: an image reference or a URL.")
     secrets = _pairs("Values by id for RUN --mount=type=secret; kept sealed until the build has ended.")
+    ssh = _pairs(
+        "Private keys by id for RUN --mount=type=ssh: steps sign with them, none reads them. Kept as secrets."
+    )
     no_cache = _switch("Do every step anew.")
     no_cache_filter = _words("Stages that do not use the cache.")
     pull = _switch("Ask the registry for base images even where the node has them.")
@@ -167,7 +170,7 @@ def from_query(query: Mapping[str, list[str]]) -> dict[str, Any]:
     known = BuildBody().fields
     given: dict[str, Any] = {}
     for name, values in query.items():
-        if name in ("secrets", "password"):
+        if name in ("secrets", "ssh", "password"):
             raise InvalidFields([FieldError(name, "Addresses end up in logs: send a form with `options`.")])
         field = known.get(name)
         if isinstance(field, serializers.ListField):
@@ -199,7 +202,7 @@ def _loads(data: bytes) -> Any:
 
 def request_of(asked: dict[str, Any], source: BuildSource, *, name: str = "", size: int = 0) -> BuildRequest:
     """``asked`` is a validated ``BuildBody``."""
-    options = options_of({name: asked[name] for name in OPTIONS}, asked["secrets"])
+    options = options_of({name: asked[name] for name in OPTIONS}, secrets_of(asked))
     docker = Docker(
         memory=asked["memory_bytes"],
         cpuset_cpus=asked["cpuset_cpus"] or "",
@@ -213,6 +216,11 @@ def request_of(asked: dict[str, Any], source: BuildSource, *, name: str = "", si
         size=size,
         **{key: asked[key] for key in ("group", "timeout", "queue_timeout")},
     )
+
+
+def secrets_of(asked: Mapping[str, Any]) -> dict[str, str]:
+    """Keys for ssh among the others, told apart by their names."""
+    return {**asked["secrets"], **{f"{SSH_PREFIX}{name}": key for name, key in asked["ssh"].items()}}
 
 
 def source_of(asked: dict[str, Any]) -> BuildSource:
@@ -234,5 +242,6 @@ def source_of(asked: dict[str, Any]) -> BuildSource:
 
 def marks(asked: dict[str, Any]) -> str:
     """``asked`` for the fingerprint of an Idempotency-Key: of secrets only which there are."""
-    shown = {**asked, "secrets": sorted(asked["secrets"]), "password": bool(asked["password"])}
+    hidden = {"secrets": sorted(asked["secrets"]), "ssh": sorted(asked["ssh"])}
+    shown = {**asked, **hidden, "password": bool(asked["password"])}
     return json.dumps(shown, sort_keys=True)

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from slipway.builds import named
 from slipway.builds.errors import InvalidBuild, Unsupported
 from workers.errors import InvalidReference
-from workers.messages import BuildOptions, BuildSource, Limits
+from workers.messages import SSH_PREFIX, BuildOptions, BuildSource, Limits
 from workers.oci.digest import Digest
 from workers.oci.reference import Reference
 
@@ -219,7 +219,14 @@ def _checked_options(options: BuildOptions) -> BuildOptions:
 def _check_secrets(secrets: Mapping[str, str]) -> None:
     _require("secrets", len(secrets) <= SECRETS_MAX, f"at most {SECRETS_MAX} are allowed")
     for key, value in secrets.items():
-        _require("secrets", bool(_NAME.fullmatch(key)), f"{key[:40]!r} is no id: letters, digits, _ . -")
+        name = key.removeprefix(SSH_PREFIX)
+        _require("secrets", bool(_NAME.fullmatch(name)), f"{name[:40]!r} is no id: letters, digits, _ . -")
+        if key != name:
+            _require(
+                "ssh",
+                "PRIVATE KEY-----" in value,
+                f"{name}: a private key is needed, as ssh-keygen writes it",
+            )
         _require("secrets", 0 < len(value) <= SECRET_MAX, f"{key}: 1 byte to 512 KiB are allowed")
     together = sum(map(len, secrets.values()))
     _require("secrets", together <= SECRETS_BYTES, f"{together >> 10} KiB together; 1 MiB is allowed")

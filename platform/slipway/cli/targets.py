@@ -55,6 +55,29 @@ def parse_secrets(given: list[str] | None) -> dict[str, str]:
     return found
 
 
+def parse_ssh(given: list[str] | None) -> dict[str, str]:
+    """``ID=FILE[,FILE]``: private keys. An agent of here cannot be reached from the node."""
+    found: dict[str, str] = {}
+    for each in given or ():
+        key, _, files = each.partition("=")
+        if not key or not files:
+            raise Misused(
+                f"--ssh {each!r}: ID=FILE is needed. The build runs on a node, which reaches no agent of "
+                "yours: name a private key's file, best of a key made for this alone."
+            )
+        found[key] = "".join(_key_of(Path(file).expanduser(), each) for file in files.split(","))
+    return found
+
+
+def _key_of(path: Path, given: str) -> str:
+    if path.is_socket():
+        raise Misused(f"--ssh {given}: {path} is an agent's socket, which no node can reach; name a key.")
+    text = _text_of(path)
+    if "PRIVATE KEY-----" not in text:
+        raise Misused(f"--ssh {given}: {path} is no private key.")
+    return text if text.endswith("\n") else f"{text}\n"
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

@@ -192,6 +192,24 @@ def test_secrets_come_from_files_and_variables(
     assert signed_in("build", str(folder), "--secret", "id=x,env=UNSET_HERE").code == 2
 
 
+def test_keys_for_ssh_are_files_and_no_agents(
+    server: Server, signed_in: Slipway, folder: Path, tmp_path: Path
+):
+    serve(server, [build("succeeded")], [])
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+    (tmp_path / "one").write_text(key)
+    (tmp_path / "two").write_text(key.strip())
+    (tmp_path / "one.pub").write_text("ssh-ed25519 AAAA me")
+    pair = f"git={tmp_path / 'one'},{tmp_path / 'two'}"
+    assert signed_in("build", str(folder), "--ssh", pair, "--ssh", f"default={tmp_path / 'one'}").code == 0
+    (asked,) = bodies(server, f"{WEB}/builds")
+    assert json.loads(asked)["ssh"] == {"git": key * 2, "default": key}
+    for given, why in (("default", "no agent of"), (f"default={tmp_path / 'one.pub'}", "no private key")):
+        refused = signed_in("build", str(folder), "--ssh", given)
+        assert (refused.code, why in " ".join(refused.err.split())) == (2, True)
+    assert signed_in("build", str(folder), "--ssh", f"default={tmp_path / 'none'}").code != 0
+
+
 def test_plain_lines_tell_steps_and_what_they_write(server: Server, signed_in: Slipway, folder: Path):
     waiting = build(position=2, waits_for="slot")
     running = build("building", steps=[step(1, "cached"), step(2, "running", reason="COPY has changed.")])

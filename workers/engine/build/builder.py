@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from workers.engine import images
 from workers.engine import layers as layer_store
-from workers.engine.build import addresses, cacheimages, exporting, provenance, room
+from workers.engine.build import addresses, cacheimages, exporting, provenance, room, sshkeys
 from workers.engine.build.addresses import Allowed
 from workers.engine.build.bases import Bases, Pull, Scope, scope_of
 from workers.engine.build.cache import Cache, Session
@@ -263,6 +263,7 @@ class _Attempt:
         named: dict[str, Path | str],
     ) -> Task:
         command = self.command
+        secrets, keys = sshkeys.split(command.options.secrets)
         directories = {name: each for name, each in named.items() if isinstance(each, Path)}
         return Task(
             graph=graph,
@@ -274,7 +275,8 @@ class _Attempt:
             fetcher=loader.fetcher,
             git=loader.git,
             contexts={CONTEXT: context.directory, **directories},
-            secrets=command.options.secrets,
+            secrets=secrets,
+            agents={name: sshkeys.keyring(name, text) for name, text in keys.items()},
             redacted=self.known,
             write=self.doors.log.write,
             progress=self.progress,

@@ -81,6 +81,7 @@ def _run(task: Task, step: RunStep, state: State, line: int, no_cache: bool) -> 
                 lowers=task.paths(state) or [task.room.new_directory("nothing")],
                 layers=task.layers_of,
                 secrets=task.secrets,
+                agents=task.agents,
                 streams=task.streams(line),
                 check=task.check,
                 deadline=task.deadline,

@@ -17,6 +17,7 @@ from workers.engine.build import room as rooms
 from workers.engine.build.output import Lines
 from workers.engine.build.room import WEIGHT, Room
 from workers.engine.build.runmounts import Layers, Mounts, prepared
+from workers.engine.build.sshkeys import Key
 from workers.engine.build.stacks import Stack
 from workers.engine.build.steps import RunStep
 from workers.engine.build.uppers import Upper
@@ -48,6 +49,7 @@ class Run:
     """Topmost first."""
     layers: Layers
     secrets: Mapping[str, str]
+    agents: Mapping[str, tuple[Key, ...]]
     streams: tuple[Lines, Lines]
     check: Callable[[], None]
     """Raises when the build was cancelled."""
@@ -95,8 +97,9 @@ def _run(task: Run, container: str, work: Path) -> None:
     bundle = places.bundle(container)
     bundles.make(engine.kernel, places, container, _etc(task, address), project.uid_base)
     with prepared(
-        room, step, bundle, work, userns=userns, layers=task.layers, secrets=task.secrets, check=task.check
-    ) as mounts:
+        room, step, bundle, work,
+        userns=userns, layers=task.layers, secrets=task.secrets, agents=task.agents, check=task.check,
+    ) as mounts:  # fmt: skip
         rootfs = _mount(task, container, work, userns, mounts)
         config = _config(task, container, rootfs, userns, mounts)
         bundles.write_config(places, container, config)

@@ -19,11 +19,13 @@ from typing import Any
 from workers.engine import snapshots
 from workers.engine.build.placing import Wanted, collect, place
 from workers.engine.build.room import Room
+from workers.engine.build.sshagent import listening
+from workers.engine.build.sshkeys import Key
 from workers.engine.build.stacks import Node, Stack
 from workers.engine.build.steps import BindMount, CacheMount, Root, RunStep, SecretMount, SshMount, TmpfsMount
 from workers.engine.build.uppers import Dress, Upper
 from workers.engine.kernel import Mount
-from workers.errors import BuildFailed, BuildUnsupported
+from workers.errors import BuildFailed
 
 _SECRETS_BYTES = 8 << 20
 _WAIT = 0.1
@@ -50,6 +52,7 @@ class _Maker:
     scratch: Path
     layers: Layers
     secrets: Mapping[str, str]
+    agents: Mapping[str, tuple[Key, ...]]
     check: Callable[[], None]
     held: ExitStack
     made: Mounts = field(default_factory=Mounts)
@@ -81,11 +84,12 @@ def prepared(
     userns: Path,
     layers: Layers,
     secrets: Mapping[str, str],
+    agents: Mapping[str, tuple[Key, ...]],
     check: Callable[[], None],
 ) -> Iterator[Mounts]:
     """While it lasts, locks of cache mounts are held; what is mounted ``room.clear`` unmounts."""
     with ExitStack() as held:
-        maker = _Maker(room, bundle, userns, scratch, layers, secrets, check, held)
+        maker = _Maker(room, bundle, userns, scratch, layers, secrets, agents, check, held)
         for mount in step.mounts:
             match mount:
                 case BindMount():
@@ -97,7 +101,7 @@ def prepared(
                 case SecretMount():
                     _secret(maker, mount)
                 case SshMount():
-                    _ssh(mount)
+                    _ssh(maker, mount)
         if step.script is not None:
             _file(maker, f"/dev/pipes/{step.script.name}", step.script.data.encode(), 0o755, (0, 0))
         yield maker.made
@@ -155,29 +159,46 @@ def _secret(maker: _Maker, mount: SecretMount) -> None:
         _file(maker, mount.target, data, mount.mode, (mount.uid, mount.gid))
 
 
-def _ssh(mount: SshMount) -> None:
-    if mount.required:
-        raise BuildUnsupported(
-            f"RUN --mount=type=ssh,id={mount.id}: no agent can be forwarded to builds here; "
-            "give the key as a secret"
-        )
+def _ssh(maker: _Maker, mount: SshMount) -> None:
+    """An agent with the keys given for its id, which end with the step."""
+    keys = maker.agents.get(mount.id)
+    if keys is None:
+        if mount.required:
+            raise BuildFailed(
+                f"The ssh key {mount.id!r} is needed and was not given: --ssh {mount.id}=FILE", ssh=mount.id
+            )
+        return
+    path = _in_memory(maker)
+    maker.held.enter_context(listening(path, keys))
+    base = maker.room.project.uid_base
+    os.chown(path, base + mount.uid, base + mount.gid)
+    path.chmod(mount.mode)
+    maker.bind(path, mount.target, directory=False, read_only=True)
+    if not any(each.startswith("SSH_AUTH_SOCK=") for each in maker.made.env):
+        maker.made.env.append(f"SSH_AUTH_SOCK={mount.target}")
 
 
 def _file(maker: _Maker, target: str, data: bytes, mode: int, owner: tuple[int, int]) -> None:
     """A file in memory only, bound at ``target``."""
-    home = maker.bundle / "secrets"
+    path = _in_memory(maker)
     base = maker.room.project.uid_base
-    if not home.exists():
-        home.mkdir()
-        options = (("size", str(_SECRETS_BYTES)), ("mode", "0710"), ("gid", str(base)))
-        maker.room.engine.kernel.mount(Mount("tmpfs", "secrets", options, noexec=False), home)
-    path = home / str(len(os.listdir(home)))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(data)
         os.fchown(descriptor, base + owner[0], base + owner[1])
         os.fchmod(descriptor, mode)
     maker.bind(path, target, directory=False, read_only=True)
+
+
+def _in_memory(maker: _Maker) -> Path:
+    """A name that is free on a filesystem in memory."""
+    home = maker.bundle / "secrets"
+    if not home.exists():
+        home.mkdir()
+        base = maker.room.project.uid_base
+        options = (("size", str(_SECRETS_BYTES)), ("mode", "0710"), ("gid", str(base)))
+        maker.room.engine.kernel.mount(Mount("tmpfs", "secrets", options, noexec=False), home)
+    return home / str(len(os.listdir(home)))
 
 
 # --------------------------------------------------------------------------- cache mounts

@@ -25,6 +25,7 @@ from workers.engine.build.progress import Progress
 from workers.engine.build.redaction import Known
 from workers.engine.build.results import Layer, State, chain_key, digest_of
 from workers.engine.build.room import Room
+from workers.engine.build.sshkeys import Key
 from workers.engine.build.stacks import Stack
 from workers.engine.build.steps import ContextRoot, ImageRoot, Root, ScratchRoot, StageRoot, Step
 from workers.engine.runtime.process import boot_id
@@ -58,6 +59,8 @@ class Task:
     contexts: Mapping[str, Path]
     """Directories of the named contexts of kind ``files``, and of the build context."""
     secrets: Mapping[str, str]
+    agents: Mapping[str, tuple[Key, ...]]
+    """Keys for ``--mount=type=ssh``, by id."""
     redacted: Known
     write: Write
     progress: Progress

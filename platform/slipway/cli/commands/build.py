@@ -27,6 +27,7 @@ Secret = Annotated[
     Texts,
     typer.Option("--secret", metavar="id=ID,src=FILE|env=NAME", help="For RUN --mount=type=secret."),
 ]
+Ssh = Annotated[Texts, typer.Option("--ssh", metavar="ID=FILE", help="A key for RUN --mount=type=ssh.")]
 Context = Annotated[Texts, typer.Option("--build-context", metavar="NAME=REFERENCE|URL", help="One more.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Do every step anew.")]
 Anew = Annotated[Texts, typer.Option("--no-cache-filter", metavar="STAGE", help="Do this stage anew.")]
@@ -60,6 +61,7 @@ def build(
     build_arg: Arg = None,
     label: Label = None,
     secret: Secret = None,
+    ssh: Ssh = None,
     build_context: Context = None,
     no_cache: NoCache = False,
     no_cache_filter: Anew = None,
@@ -113,7 +115,7 @@ def _build(session: Session, given: dict[str, Any]) -> None:
 def _body(given: dict[str, Any]) -> dict[str, Any]:
     """The options for the request, without those that say nothing."""
     from slipway.cli.sizes import parse_bytes
-    from slipway.cli.targets import parse_pairs, parse_secrets
+    from slipway.cli.targets import parse_pairs, parse_secrets, parse_ssh
 
     same = (
         "target",
@@ -133,6 +135,7 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
         "labels": parse_pairs(given["label"], "--label"),
         "contexts": parse_pairs(given["build_context"], "--build-context"),
         "secrets": parse_secrets(given["secret"]),
+        "ssh": parse_ssh(given["ssh"]),
         "extra_hosts": given["add_host"],
         "memory_bytes": parse_bytes(given["memory"], "--memory") if given["memory"] else None,
     }
@@ -167,8 +170,10 @@ def _send_archive(session: Session, builds: str, body: dict[str, Any]) -> Build:
     """Options go in the address, where secrets have no place."""
     import json
 
-    if body.get("secrets"):
-        raise Misused("--secret cannot go with an archive from stdin; unpack it and build the folder.")
+    if body.get("secrets") or body.get("ssh"):
+        raise Misused(
+            "--secret and --ssh cannot go with an archive from stdin; unpack it and build the folder."
+        )
     if any(
         "@" in address.partition("://")[2].partition("/")[0] for address in body.get("contexts", {}).values()
     ):

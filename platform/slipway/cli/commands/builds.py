@@ -190,11 +190,12 @@ def retry(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the repository's password from stdin.")
     ] = False,
+    ssh: Annotated[list[str] | None, typer.Option("--ssh", metavar="ID=FILE", help="Keys it used.")] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build the same once more, as a new build, and print its number."""
-    from slipway.cli.targets import parse_pairs, parse_secrets
+    from slipway.cli.targets import parse_pairs, parse_secrets, parse_ssh
 
     session = session_of(ctx).heed(project=project, json=as_json)
     body: dict[str, Any] = {"no_cache": no_cache, "secrets": parse_secrets(secret)}
@@ -202,6 +203,8 @@ def retry(
         body["contexts"] = parse_pairs(build_context, "--build-context")
     if password_stdin:
         body["password"] = sys.stdin.readline().rstrip("\r\n")
+    if ssh:
+        body["ssh"] = parse_ssh(ssh)
     found = session.client.post(session.below("builds", number, "retry"), body)
     output.print_json(found) if session.json else print(found["number"])
 
