@@ -10,6 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from slipway.blobs.directory import DirectoryStore
+from slipway.blobs.keys import new_key
 from slipway.blobs.places import BucketPlace, DirectoryPlace, parse_place
 from slipway.blobs.s3 import PIECE
 from slipway.blobs.store import BlobStore
@@ -133,3 +134,16 @@ def test_places_are_parsed(tmp_path: Path) -> None:
     for wrong in ("", "dir:relative", "s3://", "s3://Bad_Bucket", "s3://bucket?nonsense=1", "ftp://x"):
         with pytest.raises(ImproperlyConfigured, match="X"):
             parse_place("X", wrong)
+
+
+def test_a_copy_has_the_key_of_its_original(store: BlobStore) -> None:
+    key = new_key(Digest.of(b"data"))
+    for _ in range(2):
+        write(store, b"data")
+        assert store.keep(UPLOAD, Digest.of(b"data"), key) == key
+    assert store.open(key).read(0, 10) == b"data"
+    assert [each.name for each in store.blobs()] == [key]
+    write(store, b"other")
+    for wrong, error in ((key, ValueError), ("../../etc/passwd", NoSuchBlob)):
+        with pytest.raises(error):
+            store.keep(UPLOAD, Digest.of(b"other"), wrong)

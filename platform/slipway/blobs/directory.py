@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slipway.blobs.keys import new_key, require_key
+from slipway.blobs.keys import key_for, require_key
 from slipway.blobs.store import Stored, UploadBusy
 from workers.content import full_disk, sync_directory
 from workers.errors import NoSuchBlob
@@ -47,8 +47,8 @@ class DirectoryStore:
                 end -= len(data)
                 yield data
 
-    def keep(self, upload: str, digest: Digest) -> str:
-        partial, key = self._partial(upload), new_key(digest)
+    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
+        partial, key = self._partial(upload), key_for(digest, key)
         target = self._blobs / key
         with full_disk(self.root):
             descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -21,3 +21,12 @@ def require_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise NoSuchBlob(f"{key[:80]!r} is no key of a blob.")
     return key
+
+
+def key_for(digest: Digest, given: str | None) -> str:
+    """``given``, where it is one of a blob of that digest; a new one, where none is given."""
+    if given is None:
+        return new_key(digest)
+    if not require_key(given).startswith(f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}."):
+        raise ValueError(f"{given!r} is no key of {digest}")
+    return given

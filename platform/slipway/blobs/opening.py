@@ -12,11 +12,11 @@ from slipway.blobs.store import BlobStore
 
 
 def blob_store() -> BlobStore:
-    return _open(settings.SLIPWAY_BLOBS)
+    return open_place(settings.SLIPWAY_BLOBS)
 
 
 @lru_cache(maxsize=4)
-def _open(place: DirectoryPlace | BucketPlace) -> BlobStore:
+def open_place(place: DirectoryPlace | BucketPlace) -> BlobStore:
     if isinstance(place, DirectoryPlace):
         return DirectoryStore(place.path)
     from slipway.blobs.s3 import connect  # the client library is large, and few installations need it

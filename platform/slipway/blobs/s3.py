@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from slipway.blobs.keys import new_key, require_key
+from slipway.blobs.keys import key_for, require_key
 from slipway.blobs.places import BucketPlace
 from slipway.blobs.store import Stored
 from workers.errors import NodeError, NoSuchBlob
@@ -79,8 +79,8 @@ class BucketStore:
             if start < end:
                 yield self._get(self._piece(upload, start))[: end - start]
 
-    def keep(self, upload: str, digest: Digest) -> str:
-        key = new_key(digest)
+    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
+        key = key_for(digest, key)
         target, found = f"{self.prefix}blobs/{key}", self._pieces(upload)
         if not found:
             self._put(target, b"")

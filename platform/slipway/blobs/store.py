@@ -79,9 +79,10 @@ class BlobStore(Protocol):
     def pieces(self, upload: str, end: int) -> Iterator[bytes]:
         """Its first ``end`` bytes, again, for whoever must hash them anew."""
 
-    def keep(self, upload: str, digest: Digest) -> str:
+    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
         """Make the upload, whose bytes have ``digest``, a blob, durably; its key. The upload is gone then.
 
+        ``key`` is the one it has in another store, from which it is copied; else it gets a new one.
         Raise ``NoSpace``.
         """
 
