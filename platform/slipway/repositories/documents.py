@@ -5,6 +5,7 @@ Wider than ``workers.oci.manifest``, which reads what can be run: artifacts of a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,9 @@ MAX_NAMED = 10_000
 """Blobs or manifests in one document."""
 OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 """Of a candidate of the specification that some clients still write."""
+MAX_TYPE = 255
+"""Characters of an artifact type: as many as two names of RFC 6838 and their slash have at most."""
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 KNOWN = MANIFESTS | INDEXES | {OCI_ARTIFACT}
 
 
@@ -44,6 +48,8 @@ class Document:
 def parse_manifest(data: bytes, content_type: str = "") -> Document:
     """Raise ``InvalidManifest``; ``content_type`` is what the client calls it, empty if nothing."""
     body = parse_document(data, "manifest", MAX_SIZE)
+    if _NUL.search(data):
+        raise InvalidManifest("The manifest has a NUL character in a text, which cannot be kept.")
     if body.get("schemaVersion") == 1:
         raise InvalidManifest(
             "The manifest has Docker's schema 1, long out of use; push with a newer client."
@@ -76,7 +82,7 @@ def _image(body: dict[str, Any], media_type: str) -> Document:
         blobs=(config, *layers),
         config=config,
         subject=_subject(body),
-        artifact_type=text(body, "artifactType", "manifest", default="") or config.media_type,
+        artifact_type=_artifact_type(body) or config.media_type,
         annotations=parse_annotations(body.get("annotations"), "annotations"),
     )
 
@@ -86,7 +92,7 @@ def _artifact(body: dict[str, Any], media_type: str) -> Document:
         media_type,
         blobs=_descriptors(body, "blobs") if body.get("blobs") is not None else (),
         subject=_subject(body),
-        artifact_type=text(body, "artifactType", "manifest", default=""),
+        artifact_type=_artifact_type(body),
         annotations=parse_annotations(body.get("annotations"), "annotations"),
     )
 
@@ -96,9 +102,16 @@ def _index(body: dict[str, Any], media_type: str) -> Document:
         media_type,
         manifests=_descriptors(body, "manifests"),
         subject=_subject(body),
-        artifact_type=text(body, "artifactType", "index", default=""),
+        artifact_type=_artifact_type(body),
         annotations=parse_annotations(body.get("annotations"), "annotations"),
     )
+
+
+def _artifact_type(body: dict[str, Any]) -> str:
+    found = text(body, "artifactType", "manifest", default="")
+    if len(found) > MAX_TYPE:
+        raise InvalidManifest(f"artifactType has {len(found)} characters; at most {MAX_TYPE} are kept.")
+    return found
 
 
 def _descriptors(body: dict[str, Any], name: str) -> tuple[Descriptor, ...]:

@@ -38,6 +38,8 @@ FIELDS = ("content",)
 
 def find_repository(path: str) -> Repository | None:
     """Whoever asks; the caller decides what may be told."""
+    if "\0" in path:
+        return None  # PostgreSQL refuses even to compare with it
     return Repository.objects.select_related("project__team").filter(path=path).first()
 
 
