@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from workers.engine.build.matching import has_wildcards, pattern, unescaped
 from workers.engine.build.stacks import Node, Parts, Stack, split
 from workers.engine.build.uppers import Dress, Upper
+from workers.engine.dockerfile.ignore import Ignore, InvalidPattern, Place
 from workers.errors import BuildFailed
 
 _CHECK_EVERY = 100
@@ -22,7 +23,8 @@ def _nobody() -> None:
 
 
 Excluded = Callable[[str], bool]
-"""Whether a path below a source (relative, without leading slash) is left out."""
+"""Whether a path (relative, without leading slash) is left out: below a source, with --parents below its
+pivot or the root."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,19 @@ class Wanted:
 def collect(wanted: Wanted, excluded: Excluded | None = None) -> list[Found]:
     """Raise ``BuildFailed`` when there is nothing."""
     if not has_wildcards(wanted.path):
-        return [_found(wanted, split(wanted.path), excluded)]
-    matches = list(_expand(wanted.stack, wanted.path))
-    if not matches and not wanted.may_be_none:
+        parts = split(wanted.path)
+        one = _found(wanted, parts, excluded)
+        kept = "/".join(parts[len(split(wanted.pivot)) :])
+        left_out = wanted.parents and excluded is not None and kept and excluded(kept) and not one.entries
+        return [] if left_out else [one]
+    if wanted.parents:
+        every = (_included(wanted, parts, excluded) for parts in _expand(wanted.stack, wanted.pivot))
+        found = [each for each in every if each.entries]
+    else:
+        found = [_found(wanted, parts, excluded) for parts in _expand(wanted.stack, wanted.path)]
+    if not found and not wanted.may_be_none:
         raise BuildFailed(f"lstat {wanted.path}: no files match in the {wanted.what}", path=wanted.path)
-    return [_found(wanted, parts, excluded) for parts in matches]
+    return found
 
 
 def _expand(stack: Stack, path: str) -> Iterator[Parts]:
@@ -100,6 +110,46 @@ def _expand(stack: Stack, path: str) -> Iterator[Parts]:
     yield from descend((), components)
 
 
+def _included(wanted: Wanted, pivot: Parts, excluded: Excluded | None) -> Found:
+    """With --parents a path with wildcards is a pattern as those of .dockerignore: ``**`` is any depth, and a
+    directory that matches comes with all that is in it. Links are not followed."""
+    _, node = wanted.stack.resolve(pivot)
+    assert node is not None  # noqa: S101 - it was found a moment ago
+    if not node.is_directory:
+        return Found("", node, (), wanted.may_link)
+    pattern = "/".join(split(wanted.path)[len(split(wanted.pivot)) :]) or "**"
+    try:
+        included = Ignore.of([f"\\{pattern}" if pattern.startswith("!") else pattern])
+    except InvalidPattern as error:
+        raise BuildFailed(f"syntax error in pattern {wanted.path!r}: {error}", path=wanted.path) from None
+    matching = _matching(wanted.stack, node, included.root, excluded or (lambda path: False))
+    return Found("", node, tuple(matching), wanted.may_link)
+
+
+def _matching(stack: Stack, top: Node, place: Place, excluded: Excluded) -> Iterator[tuple[str, Node]]:
+    """What is included and not excluded, with the directories it lies in, parents first."""
+
+    def inside(directory: Node, place: Place) -> Iterator[tuple[str, Node]]:
+        for name in stack.names(directory):
+            child = stack.child(directory, name)
+            if child is None:
+                continue
+            there = place.enter(name)
+            wanted = there.excluded and not excluded(there.path)
+            if wanted:
+                yield there.path, child
+            if child.is_directory and (there.excluded or there.states):
+                below = inside(child, there)
+                first = next(below, None)
+                if first is not None:
+                    if not wanted:
+                        yield there.path, child
+                    yield first
+                    yield from below
+
+    return inside(top, place)
+
+
 def _found(wanted: Wanted, parts: Parts, excluded: Excluded | None) -> Found:
     _, node = wanted.stack.resolve(parts)
     if node is None:
@@ -107,12 +157,20 @@ def _found(wanted: Wanted, parts: Parts, excluded: Excluded | None) -> Found:
         hint = "; a rule of .dockerignore may leave it out" if wanted.hides_ignored else ""
         raise BuildFailed(f'"/{shown}": not found in the {wanted.what}{hint}', path=f"/{shown}")
     name = parts[-1] if parts else ""
+    if excluded is not None and wanted.parents:
+        excluded = _below(split(wanted.pivot), parts if node.is_directory else parts[:-1], excluded)
     if node.is_directory:
         entries = tuple(below(wanted.stack, node, excluded))
     else:
         entries = () if excluded is not None and excluded(name) else (("", node),)
     found = Found(name, node, entries, wanted.may_link)
     return _with_parents(wanted, parts, found) if wanted.parents else found
+
+
+def _below(pivot: Parts, source: Parts, excluded: Excluded) -> Excluded:
+    """For paths below the source, where patterns count from the pivot."""
+    kept = source[len(pivot) :]
+    return lambda path: excluded("/".join((*kept, path)))
 
 
 def below(stack: Stack, node: Node, excluded: Excluded | None) -> Iterator[tuple[str, Node]]:

@@ -229,7 +229,8 @@ class PathSource:
     root: Root
     path: str
     """From ``/``, without ``.`` and ``..``. Wildcards (``*``, ``?``, ``[``, escaped with a
-    backslash) are the solver's to expand, as Go's ``filepath.Match`` has them; no match is an
+    backslash) are the solver's to expand, as Go's ``filepath.Match`` has them (with
+    ``CopyStep.parents`` as .dockerignore has them: ``**`` is any depth); no match is an
     error unless ``wildcards``. A directory stands for what is in it. The last symbolic link is
     followed within the root."""
     wildcards: bool = False
@@ -285,7 +286,8 @@ class CopyStep(Step):
     parents: bool = False
     """``PathSource``s keep their directories."""
     exclude: tuple[str, ...] = ()
-    """Patterns in the form of .dockerignore, matched against paths below the source."""
+    """Patterns in the form of .dockerignore, matched against paths below the source; with
+    ``parents`` below its pivot or the root."""
     unpack: bool | None = None
     """Whether archives are unpacked. None: the instruction's own way: ADD unpacks local tars
     (plain or compressed), not those of a URL; COPY none."""
