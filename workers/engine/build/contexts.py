@@ -7,7 +7,7 @@ out is taken away before anybody looks; from then on nobody changes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -115,7 +115,18 @@ def read_text(stack: Stack, path: str, limit: int = MAX_DOCKERFILE) -> str | Non
 
 
 def read_ignore(stack: Stack, dockerfile: str) -> Ignore | None:
-    for name in ignore_names(dockerfile):
+    return _first_ignore(stack, ignore_names(dockerfile))
+
+
+def ignore_own(directory: Path) -> None:
+    """Of a folder that is a context by name: it has no Dockerfile, but may have a ``.dockerignore``."""
+    rules = _first_ignore(Stack([directory]), ignore_names("")[1:])
+    if rules is not None and rules.patterns:
+        prune(directory, rules)
+
+
+def _first_ignore(stack: Stack, names: Sequence[str]) -> Ignore | None:
+    for name in names:
         text = read_text(stack, name)
         if text is not None:
             try:

@@ -67,6 +67,8 @@ class Loader:
             target = self.room.new_directory("named") / "files"
             if self._load(source, target, lambda text: None).dockerfile is not None:
                 raise InvalidContext(f"The context {name} ({text[:200]}) is no archive and no repository")
+            if source.kind == "upload":
+                contexts.ignore_own(target)  # BuildKit reads it of folders, not of repositories and archives
             _, _, subdirectory = text.partition("#")[2].partition(":")
             found[name] = contexts.within(target, subdirectory)
         return found
