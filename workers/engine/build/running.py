@@ -55,7 +55,7 @@ def run(state: StageState, instruction: typed.Run) -> RunStep:
         user=state.defaults.user,
         mounts=_mounts(state, instruction),
         script=script,
-        network=instruction.network or request.network,
+        network=request.network if instruction.network in (None, "default") else instruction.network,
         security=instruction.security or "sandbox",
         devices=instruction.devices,
         extra_hosts=request.extra_hosts,

@@ -160,6 +160,22 @@ def test_files_in_place_of_an_image_are_the_first_layer() -> None:
 # --------------------------------------------------------------------------- single instructions
 
 
+@pytest.mark.parametrize(
+    ("build", "flag", "network"),
+    [
+        ("none", "", "none"),
+        ("none", "--network=default ", "none"),
+        ("none", "--network=none ", "none"),
+        ("default", "--network=default ", "default"),
+        ("default", "--network=none ", "none"),
+    ],
+)
+def test_the_default_network_is_the_builds(build: str, flag: str, network: str) -> None:
+    (step,) = planned(f"FROM debian\nRUN {flag}true\n", network=build).stages[0].steps
+    assert isinstance(step, RunStep)
+    assert step.network == network
+
+
 def test_a_heredoc_with_a_program_of_its_own_is_a_script() -> None:
     step = planned("FROM debian\nRUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF").result.steps[0]
     assert isinstance(step, RunStep)
