@@ -24,6 +24,10 @@ HISTORY_COMMENT = "buildkit.dockerfile.v0"
 # --------------------------------------------------------------------------- what is asked for
 
 
+MAX_LAYERS = 500
+"""Of an image: overlayfs takes no more directories, so that no node could mount one that has."""
+
+
 @dataclass(frozen=True)
 class NamedContext:
     """Files (or an image) that a build names with ``--build-context NAME=…``."""

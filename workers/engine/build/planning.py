@@ -9,7 +9,7 @@ from workers.engine.build.budget import Budget
 from workers.engine.build.copying import context_as_base
 from workers.engine.build.defaults import RunDefaults
 from workers.engine.build.evaluation import NUMBERED, evaluate
-from workers.engine.build.graph import Graph, PlanRequest, Resolve, ResolvedImage, StagePlan
+from workers.engine.build.graph import MAX_LAYERS, Graph, PlanRequest, Resolve, ResolvedImage, StagePlan
 from workers.engine.build.paths import absolute
 from workers.engine.build.platforms import Platform
 from workers.engine.build.scopes import Scope, global_scope, source_date_epoch
@@ -108,6 +108,8 @@ class _Planner:
         self.images: dict[ImageRoot, _Image] = {}
         self.triggers: dict[int, tuple[typed.Instruction, ...]] = {}
         self.states: dict[int, StageState] = {}
+        self.layers: dict[int, int] = {}
+        """How many a stage has in the end."""
 
     # ------------------------------------------------------------------ what is needed
 
@@ -186,6 +188,7 @@ class _Planner:
             state.change(working_dir=absolute("/", state.defaults.working_dir))
         base, base_name, first = self._base(found, state, image)
         steps = first + self._steps(found, state)
+        self.layers[index] = self._layers(found, image, steps)
         return StagePlan(
             index,
             state.name,
@@ -224,6 +227,19 @@ class _Planner:
             steps += [evaluate(state, instruction) for instruction in instructions]
         return tuple(steps)
 
+    def _layers(self, found: Foundation, image: _Image | None, steps: tuple[Step, ...]) -> int:
+        count = image.layers if image else 0
+        if isinstance(found.base, StageRoot):
+            count = self.layers[found.base.stage]
+        for step in steps:
+            count += not step.empty_layer
+            if count > MAX_LAYERS:
+                raise Mistake(
+                    f"the image has more than {MAX_LAYERS} layers here, and no node can mount it: do several "
+                    f"things in one instruction, or copy what a stage made with one COPY --from"
+                ).at(step.location)
+        return count
+
     def _instructions(self, found: Foundation) -> tuple[typed.Instruction, ...]:
         if found.replaced:
             return ()
@@ -260,6 +276,7 @@ class _Image:
         self.image_id = resolved.image_id
         self.defaults = RunDefaults.parse(document.get("config"))
         self.history = config.history
+        self.layers = len(config.diff_ids)
         self.author = config.author
         self.platform = str(config.platform)
 

@@ -287,6 +287,16 @@ def test_a_trigger_that_cannot_be_is_said_at_its_from() -> None:
         plan(parse("\nFROM debian"), PlanRequest(), bad)
 
 
+def test_more_layers_than_a_node_can_mount_are_refused_where_they_are_too_many() -> None:
+    copies = [f"COPY f /f{number}" for number in range(499)]
+    assert len(planned("\n".join(["FROM debian", *copies, "ENV A=1"])).stages[0].steps) == 500
+    text = "\n".join(["FROM debian AS a", *copies, "FROM a AS b", "ENV A=1", "RUN true"])
+    with pytest.raises(InvalidDockerfile, match=r"Dockerfile:503: .*more than 500 layers") as caught:
+        planned(text)
+    assert (caught.value.facts["line"], caught.value.facts["text"]) == (503, "RUN true")
+    assert planned(f"{text}\nFROM debian AS c", target="c")
+
+
 def test_doubling_a_variable_ends_in_an_error() -> None:
     lines = ["FROM debian", "ENV A=xxxxxxxxxxxxxxxx", *["ENV A=$A$A"] * 40]
     with pytest.raises(DockerfileTooLarge):
