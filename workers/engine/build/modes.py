@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from workers.errors import BuildFailed
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXst]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*)")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+_COPIED = {"u": 6, "g": 3, "o": 0}
+"""How far to the left a class's three bits lie."""
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
 _ALL = 0o7777
 
@@ -18,7 +20,7 @@ _ALL = 0o7777
 class Mode:
     octal: int | None
     clauses: tuple[tuple[str, str, str], ...] = ()
-    """Who, operator, permissions."""
+    """Who, operator, permissions: letters, or the class whose permissions are meant."""
 
     def apply(self, mode: int, *, directory: bool) -> int:
         """The mode of a file or directory that has ``mode``."""
@@ -59,6 +61,8 @@ def _mask(who: str) -> int:
 
 
 def _permissions(letters: str, mode: int, directory: bool) -> int:
+    if letters in _COPIED:
+        return (mode >> _COPIED[letters] & 0o7) * 0o111
     bits = 0
     for letter in letters:
         if letter == "X":

@@ -24,13 +24,21 @@ from workers.errors import BuildFailed
         ("u+s,g+s", 0o755, False, 0o6755),
         ("+t", 0o777, True, 0o1777),
         ("u+r-w", 0o200, False, 0o400),
+        ("g=u", 0o640, False, 0o660),
+        ("go=u", 0o750, True, 0o777),
+        ("o=g", 0o751, False, 0o755),
+        ("g+u", 0o611, False, 0o671),
+        ("o-g", 0o777, False, 0o770),
+        ("g=u,o=", 0o755, False, 0o770),
+        ("u=rwX,g=u", 0o600, True, 0o770),
+        ("g=u-w", 0o644, False, 0o644),
     ],
 )
 def test_a_mode_is_applied(text: str, before: int, directory: bool, after: int) -> None:
     assert parse(text).apply(before, directory=directory) == after
 
 
-@pytest.mark.parametrize("text", ["", "9", "77777", "u", "z+x", "u+q", "u+x,", "rwx"])
+@pytest.mark.parametrize("text", ["", "9", "77777", "u", "z+x", "u+q", "u+x,", "rwx", "g=ur", "g=z"])
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(BuildFailed, match="invalid chmod parameter"):
         parse(text)
