@@ -50,6 +50,8 @@ LIST
   "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+can_make_venv() { [ -x "$VENV/bin/python" ] || "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; }
+
 test_packages() {
   missing_packages <<'LIST'
 chromium chromium
@@ -65,11 +67,15 @@ buildah buildah
 LIST
 }
 
-# Keep maintainer scripts from starting or enabling services: Slipway starts a private Redis itself.
-install_packages() {
+may_install() {
   [ "${SLIPWAY_SETUP_APT:-1}" = 0 ] && fail "not installed: $*"
   [ "$(id -u)" = 0 ] || fail "not installed: $*. Run this as root, or: sudo apt-get install $*"
   command -v apt-get >/dev/null || fail "not installed: $*, and this is no Debian: install them by hand"
+}
+
+# Keep maintainer scripts from starting or enabling services: Slipway starts a private Redis itself.
+install_packages() {
+  may_install "$@"
   say "installing $(wc -w <<<"$*") Debian packages: $*"
   local policy=/usr/sbin/policy-rc.d made_policy='' log
   log=$(mktemp)
@@ -98,17 +104,20 @@ disable_service() {
   systemctl disable --quiet "$1" 2>/dev/null || true
 }
 
+wanted_packages() {
+  node_packages
+  [ "$WANTED" != dev ] || test_packages
+}
+
 ensure_packages() {
-  local wanted service uninvited=''
+  local service uninvited=''
   command -v redis-server >/dev/null || uninvited+=' redis-server'
   [ -d /usr/lib/postgresql ] || uninvited+=' postgresql'
   command -v dockerd >/dev/null || uninvited+=' docker.service docker.socket'
   command -v docker-registry >/dev/null || uninvited+=' docker-registry'
   command -v podman >/dev/null || uninvited+=' podman.service podman.socket'
-  wanted=$(node_packages)
-  [ "$WANTED" = dev ] && wanted="$wanted $(test_packages)"
-  # shellcheck disable=SC2086  # a list of package names
-  set -- $wanted
+  # shellcheck disable=SC2046  # a list of package names
+  set -- $(wanted_packages)
   [ $# = 0 ] && return
   install_packages "$@"
   for service in $uninvited; do disable_service "$service"; done
@@ -137,6 +146,30 @@ find_python() {
   return 1
 }
 
+pip() { "$VENV/bin/python" -m pip "$@"; }
+PIP_OPTIONS=(--quiet --disable-pip-version-check --no-input --require-hashes)
+
+# Most of pip's time goes into reading the index, package by package: two of them read a half each. The locks
+# name every package, so nothing is to be resolved.
+install_quickly() {
+  local lock=$1 directory=$VENV/wheels result=0
+  rm -rf "$directory" # of one that was interrupted
+  mkdir "$directory"
+  awk -v to="$directory" '/^[a-zA-Z0-9]/ { half = !half } { print >(to "/half-" half) }' "$lock"
+  pip download "${PIP_OPTIONS[@]}" --no-deps --only-binary :all: --dest "$directory" -r "$directory/half-0" &
+  pip download "${PIP_OPTIONS[@]}" --no-deps --only-binary :all: --dest "$directory" -r "$directory/half-1" ||
+    result=1
+  wait $! || result=1
+  [ $result = 1 ] ||
+    pip install "${PIP_OPTIONS[@]}" --no-deps --no-compile --no-index --find-links "$directory" -r "$lock" ||
+    result=1
+  rm -rf "$directory"
+  return $result
+}
+
+# Where a package has no wheel for this machine.
+install_plainly() { pip install "${PIP_OPTIONS[@]}" -r "$1"; }
+
 ensure_venv() {
   local lock="requirements/$WANTED.txt" hash stamp log
   hash=$(sha256sum <"$lock" | cut -d' ' -f1)
@@ -148,14 +181,13 @@ ensure_venv() {
   [ -x "$VENV/bin/python" ] || { say "making the virtual environment with $PYTHON"; "$PYTHON" -m venv "$VENV"; }
   say "installing the Python packages of $lock"
   log=$(mktemp)
-  if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-    --require-hashes --requirement "$lock" >"$log" 2>&1; then
+  if ! { install_quickly "$lock" || install_plainly "$lock"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     fail "pip could not install $lock"
   fi
   rm -f "$log"
-  "$VENV/bin/python" -m compileall -q workers platform scripts >/dev/null 2>&1 || true
+  "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" workers platform scripts >/dev/null 2>&1 || true
   echo "$hash" >"$VENV/.stamp-$WANTED"
 }
 
@@ -168,7 +200,7 @@ ensure_frontend() {
   [ -f static/vendor/.stamp ] && [ "$(cat static/vendor/.stamp)" = "$hash" ] && return
   say "fetching the front-end packages"
   log=$(mktemp)
-  if ! { npm ci --no-progress --loglevel=error && "$VENV/bin/python" scripts/vendor.py; } >"$log" 2>&1 </dev/null; then
+  if ! { npm ci --no-progress --loglevel=error && "$PYTHON" scripts/vendor.py; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     fail "npm could not fetch the front-end packages"
@@ -182,7 +214,18 @@ if [ -z "$PYTHON" ]; then
   install_packages python3 python3-venv
   PYTHON=$(find_python) || fail "Python 3.11 or newer is needed"
 fi
+missing=$(wanted_packages)
+# shellcheck disable=SC2086  # a list of package names
+[ -z "$missing" ] || may_install $missing
+can_make_venv || install_packages python3-venv
+# pip needs nothing more of apt's, and npm nothing of pip's: while one waits for network or disk, another computes.
+set -m # a process group of its own, to end it whole
+ensure_venv &
+set +m
+venv=$!
+trap 'kill -- -$venv 2>/dev/null || true' EXIT
 ensure_packages
 ensure_user
-ensure_venv
 ensure_frontend
+wait $venv
+trap - EXIT
