@@ -39,8 +39,11 @@ def authenticate_password(username: str, password: str, *, origin: str = "") -> 
         f"password:from:{origin}": (ADDRESS_TRIES, MINUTE),
         f"password:of:{sha256(username.lower().encode()).hexdigest()}": (NAME_TRIES, FIVE_MINUTES),
     }
-    if any(int(cache.get(key) or 0) >= tries for key, (tries, _) in keys.items()):
-        raise TooManyTries("Too many wrong passwords; wait a few minutes, or use a token.")
+    waits = [seconds for key, (tries, seconds) in keys.items() if int(cache.get(key) or 0) >= tries]
+    if waits:
+        raise TooManyTries(
+            "Too many wrong passwords; wait a few minutes, or use a token.", retry_after=max(waits)
+        )
     named = Q(username=username) | (Q(email__iexact=username) & ~Q(email=""))
     user = User.objects.filter(named, is_active=True).first() if username else None
     # As much work for a name that nobody has.

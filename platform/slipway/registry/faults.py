@@ -85,6 +85,8 @@ def answer_to(error: Exception, call: Call, *, anonymous: bool) -> Answer:
     answer = _envelope(status, code, error.message, detail)
     if status == 401:
         answer.headers["WWW-Authenticate"] = challenge(call, error)
+    if status == 429:
+        answer.headers["Retry-After"] = str(detail.get("retry_after", 60))
     if isinstance(error, OutOfOrder):
         answer.headers |= {"Location": call.path, "Range": f"0-{max(0, error.offset - 1)}"}
     if isinstance(error, ClientGone) or status in (403, 413, 507):

@@ -204,6 +204,7 @@ def test_passwords_cannot_be_guessed_for_ever(dora: User, registry: Registry) ->
     assert [reply.status for reply in guesses] == [401] * 5 + [429]
     right = RegistryClient(registry, "dora", "correct horse battery").call("GET", "/auth/token")
     assert (right.status, right.code) == (429, "TOOMANYREQUESTS")
+    assert right.headers["retry-after"] == "300"
 
 
 # --------------------------------------------------------------------------- visibility
