@@ -22,6 +22,7 @@ from workers.oci.descriptor import (
     text_map,
 )
 
+BUILDKIT_CACHE = "application/vnd.buildkit.cacheconfig.v0"
 MAX_LAYERS = 127
 """As Docker; well within what one overlay takes."""
 
@@ -87,6 +88,7 @@ def _index(body: dict[str, Any]) -> Index:
 
 def require_image(manifest: Manifest) -> None:
     """Raise ``InvalidManifest`` unless ``manifest`` is a container image that can be unpacked."""
+    _require_no_cache([manifest.config])
     if manifest.config.media_type not in CONFIGS:
         raise InvalidManifest(
             f"The manifest is no container image: its config is {manifest.config.media_type!r}",
@@ -110,6 +112,7 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
     Attestations (platform unknown/unknown) are never chosen. Without a variant asked for, the plain
     one wins over the special ones.
     """
+    _require_no_cache(index.manifests)
     candidates = [each for each in index.manifests if not _is_attestation(each)]
     fitting = [each for each in candidates if each.platform is not None and fits(each.platform, wanted)]
     fitting.sort(key=lambda each: 0 if each.platform and each.platform.variant == wanted.variant else 1)
@@ -118,6 +121,14 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
         present = ", ".join(str(each.platform) for each in candidates) or "nothing"
         raise InvalidManifest(f"No image for {wanted} in the index; it holds {present}", wanted=str(wanted))
     return fitting[0]
+
+
+def _require_no_cache(parts: Sequence[Descriptor]) -> None:
+    if any(each.media_type == BUILDKIT_CACHE for each in parts):
+        raise InvalidManifest(
+            "It is a cache of BuildKit's (type=registry), which only BuildKit can read, and no image",
+            media_type=BUILDKIT_CACHE,
+        )
 
 
 def _is_attestation(descriptor: Descriptor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,22 @@ def test_a_cache_that_cannot_be_had_or_kept_is_a_warning(builds: BuildRig) -> No
     builds.pull = pull
     built = builds.build("FROM base\nRUN true\n", cache_from=("app",))
     assert any("does not answer" in warning for warning in built.warnings)
+
+
+@pytest.mark.parametrize(("member", "why"), [("moby.buildkit.cache.v0", "BuildKit"), ("other", "no cache")])
+def test_an_image_without_a_cache_of_ours_says_so(builds: BuildRig, member: str, why: str) -> None:
+    served(builds)
+    image = builds.image(builds.build("FROM base\nRUN echo one > /one\n", project=builds.rig.project(1)))
+    config = {**json.loads(image.config_text), member: "eyJsYXllcnMiOltdfQ=="}
+    builds.pushed["docker.io/library/app:latest"] = replace(image, config_text=json.dumps(config))
+
+    built = builds.build(TEXT, cache_from=("app",), project=builds.rig.project(2))
+
+    [warning] = built.warnings
+    assert warning.startswith("No cache from app: ")
+    assert why in warning
+    assert done(builds) == ["done"] * 3
+    assert why in builds.step("importing cache").reason
 
 
 @pytest.mark.parametrize("option", ["type=local,dest=/tmp", "type=gha", "type=registry"])

@@ -157,3 +157,14 @@ def test_whatever_a_config_holds_only_the_right_error_comes(value: object, name:
     body = {**json.loads(TEXT), name: value}
     with contextlib.suppress(InvalidManifest):
         parse_config(json.dumps(body))
+
+
+def test_a_cache_of_buildkit_is_called_so() -> None:
+    kind = "application/vnd.buildkit.cacheconfig.v0"
+    layer = archives.descriptor("application/vnd.oci.image.layer.v1.tar+gzip", b"layer")
+    with pytest.raises(InvalidManifest, match="cache of BuildKit's"):
+        choose(index(layer, archives.descriptor(kind, b"cache")), AMD64)
+    manifest = parse_manifest(json.dumps({**GOOD, "config": archives.descriptor(kind, b"cache")}).encode())
+    assert isinstance(manifest, Manifest)
+    with pytest.raises(InvalidManifest, match="cache of BuildKit's"):
+        require_image(manifest)

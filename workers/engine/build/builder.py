@@ -183,7 +183,10 @@ class _Attempt:
                 self.progress.end(line, reason=error.message)
                 continue
             taken = cacheimages.take_in(self.builder.cache, session, image)
-            self.progress.end(line, reason=f"{taken} steps")
+            lack = cacheimages.lack(image)
+            if lack:
+                self.warnings.append(f"No cache from {reference}: {lack}")
+            self.progress.end(line, reason=lack or f"{taken} steps")
 
     def _warn(self, text: str) -> None:
         self.warnings.append(redact(text, self.known))

@@ -24,6 +24,7 @@ from workers.oci.digest import Digest
 from workers.oci.manifest import compose
 
 MEMBER = "slipway.build.cache.v1"
+_BUILDKITS = "moby.buildkit.cache.v0"
 INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
 
 
@@ -137,6 +138,19 @@ def take_in(cache: Cache, session: Session, image: Image) -> int:
         cache.adopt(session, entry)
         taken += 1
     return taken
+
+
+def lack(image: Image) -> str:
+    """Why nothing is taken in of the image; empty if it says what its layers are."""
+    config = json.loads(image.config_text)
+    if isinstance(config.get(MEMBER), list):
+        return ""
+    if _BUILDKITS in config:
+        return (
+            "its cache is BuildKit's, keyed by BuildKit's own graph, and only BuildKit can read it; "
+            "build it once with --cache-to here"
+        )
+    return "the image carries no cache: it was not built with --cache-to type=inline"
 
 
 def _said(image: Image) -> list[dict[str, Any]]:
