@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.slipway.cli.conftest import Slipway
-from tests.slipway.cli.rows import WEB
+from tests.slipway.cli.rows import WEB, job
 from tests.slipway.cli.server import Server, send, send_pieces
 
 CONTEXT = "c" * 64
@@ -190,6 +190,27 @@ def test_secrets_come_from_files_and_variables(
     (asked,) = bodies(server, f"{WEB}/builds")
     assert json.loads(asked)["secrets"] == {"key": "from a file", "token": "from a variable"}
     assert signed_in("build", str(folder), "--secret", "id=x,env=UNSET_HERE").code == 2
+
+
+def test_a_build_is_pushed_under_each_name(server: Server, signed_in: Slipway, folder: Path):
+    serve(server, [build("succeeded", tags=["web:1", "example.org/a/web:1"])], [])
+    for number, name in enumerate(("web:1", "example.org/a/web:1")):
+        row = job("queued" if number else "succeeded", id=f"job{number}", subject=name)
+        server.on("POST", f"{WEB}/images/{name}/push", row, 202)
+        server.on("GET", f"{WEB}/jobs/job{number}", job("succeeded", id=f"job{number}", subject=name))
+    done = signed_in("build", str(folder), "-t", "web:1", "-t", "example.org/a/web:1", "--push")
+    assert (done.code, done.out.startswith("sha256:")) == (0, True)
+    assert done.err.splitlines()[-2:] == ["Pushed web:1", "Pushed example.org/a/web:1"]
+    for more in ((), ("-t", "web:1", "-o", "out"), ("-t", "web:1", "--detach")):
+        assert signed_in("build", str(folder), "--push", *more).code == 2
+
+
+def test_a_build_whose_push_fails_fails(server: Server, signed_in: Slipway, folder: Path):
+    serve(server, [build("succeeded", tags=["web:1"])], [])
+    cause = {"code": "REGISTRY_DENIED", "message": "no", "facts": {}}
+    server.on("POST", f"{WEB}/images/web:1/push", job("failed", subject="web:1", cause=cause), 202)
+    server.on("GET", f"{WEB}/jobs/{job('failed')['id']}", job("failed", subject="web:1", cause=cause))
+    assert signed_in("build", str(folder), "-t", "web:1", "--push").code == 1
 
 
 def test_keys_for_ssh_are_files_and_no_agents(

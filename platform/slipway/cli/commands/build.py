@@ -47,6 +47,7 @@ Output = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="DEST", help="A directory, or type=tar,dest=FILE (-: stdout)."),
 ]
+Push = Annotated[bool, typer.Option("--push", help="Push it, under each of its names, when it is built.")]
 Propose = Annotated[bool, typer.Option("--propose", help="Print a Dockerfile for a folder without one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the image's id.")]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Print the build's number and end.")]
@@ -75,6 +76,7 @@ def build(
     group: Group = None,
     progress: Progress = "auto",
     out: Output = None,
+    push: Push = False,
     propose: Propose = False,
     quiet: Quiet = False,
     detach: Detach = False,
@@ -97,6 +99,8 @@ def _build(session: Session, given: dict[str, Any]) -> None:
 
     wanted = find_target(given["path"], given["file"])
     destination = parse_destination(given["out"])
+    if given["push"] and (destination or given["detach"] or not given["tag"]):
+        raise Misused("--push needs a name (-t), and goes with neither --output nor --detach.")
     body = _body(given) | wanted.body | ({"output": "tar"} if destination else {})
     is_silent = given["quiet"] or session.json
     made = _ask(session, wanted, body, given["path"], quiet=is_silent)
@@ -110,6 +114,19 @@ def _build(session: Session, given: dict[str, Any]) -> None:
         print(_proposal(done), end="")
         return
     _finish(session, done, wanted, address, destination, quiet=is_silent)
+    if given["push"]:
+        _push(session, done["tags"], quiet=is_silent)
+
+
+def _push(session: Session, names: list[str], *, quiet: bool) -> None:
+    from slipway.cli import jobs
+
+    for name in names:
+        job = session.client.post(session.below("images", name, "push"), {})
+        job = jobs.follow_layers(session.client, session.below("jobs", job["id"]), quiet=quiet)
+        jobs.check(job)
+        if not quiet:
+            output.remark(f"Pushed {job['subject']}")
 
 
 def _body(given: dict[str, Any]) -> dict[str, Any]:
