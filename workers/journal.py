@@ -84,11 +84,18 @@ class Journal:
         self._tell()
         return int(seq)
 
-    def read(self, after: int, limit: int = 500) -> list[Entry]:
-        """Entries with ``seq > after``, oldest first."""
+    def read(self, after: int, limit: int = 500, *, max_bytes: int | None = None) -> list[Entry]:
+        """Entries with ``seq > after``, oldest first; as many as fit into ``max_bytes``, but one at least."""
         sql = "SELECT seq, at, event FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._select(sql, after, limit)
-        return [Entry(*row) for row in rows]
+        if max_bytes is None:
+            return [Entry(*row) for row in self._select(sql, after, limit)]
+        sizes = "SELECT seq, length(event) FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
+        total = fitting = 0
+        for _, size in self._select(sizes, after, limit):
+            if fitting and total + size > max_bytes:
+                break
+            total, fitting = total + size, fitting + 1
+        return [Entry(*row) for row in self._select(sql, after, fitting)]
 
     def trim(self, upto: int) -> None:
         """Forget entries with ``seq <= upto``; numbering goes on."""

@@ -15,7 +15,7 @@ from redis.asyncio import Redis as AsyncRedis
 from tests.workers.conftest import PrivateRedis, eventually
 from workers.agent import shipper as module
 from workers.agent.shipper import Shipper
-from workers.journal import Journal
+from workers.journal import Entry, Journal
 from workers.messages import JobProgressed, decode_event
 
 STREAM = "slipway:events:local"
@@ -107,6 +107,28 @@ async def test_events_arrive_in_order_with_their_epoch(node: Node, redis: Redis,
     assert observer.seen == [1, 2, 3]
     assert observer.epoch == node.journal.epoch
     assert float(redis.xrange(STREAM)[0][1]["at"]) == pytest.approx(node.journal.read(0)[0].at, abs=1e-5)
+
+
+async def test_long_events_go_in_batches_of_few_bytes(
+    node: Node, redis: Redis, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 10_000)
+    sent: list[int] = []
+    add = node.shipper._add
+
+    async def counted(epoch: str, entries: list[Entry], *, begins: bool) -> None:
+        sent.append(sum(len(entry.event) for entry in entries))
+        await add(epoch, entries, begins=begins)
+
+    monkeypatch.setattr(node.shipper, "_add", counted)
+    for number in range(20):
+        node.journal.append(JobProgressed("job", "x" * 3000, done=number))
+    node.journal.append(JobProgressed("job", "y" * 50_000, done=20))
+    await node.shipper.round()
+    observer.read()
+    assert observer.seen == list(range(21))
+    assert len(sent) == 8
+    assert sorted(sent)[-2] <= 10_000 < max(sent)
 
 
 async def test_a_round_without_news_adds_nothing(node: Node, redis: Redis) -> None:

@@ -22,6 +22,8 @@ from workers import crash
 from workers.journal import Entry, Journal
 
 BATCH = 500
+BATCH_BYTES = 4 << 20
+"""Of one batch: neither this process nor Redis holds more at a time for the asking."""
 WINDOW = 20_000
 """Entries in the stream that were not applied; beyond, they wait in the journal, which has more room."""
 ROUND = 1.0
@@ -94,7 +96,8 @@ class Shipper:
         state = await self._look()
         epoch, first, last = await self._call(self._journal.extent)
         if _is_ahead_of(state, epoch, first, last):
-            epoch, first = await self._call(self._journal.renew), 1
+            await self._call(self._journal.renew)
+            epoch, first, last = await self._call(self._journal.extent)
             log.warning(
                 "journal_epoch_begun", epoch=epoch, applied=str(state.applied), wanted=str(state.wanted)
             )
@@ -102,7 +105,7 @@ class Shipper:
             state = _State(None, None, state.tail)
         applied = state.applied.seq if state.applied and state.applied.epoch == epoch else 0
         limit = max(applied, first - 1) + WINDOW
-        await self._send(epoch, _start(state, epoch, applied), limit, state.tail)
+        await self._send(epoch, _start(state, epoch, applied), min(limit, last), state.tail)
         await self._trim(epoch, applied)
 
     async def _look(self) -> _State:
@@ -116,14 +119,16 @@ class Shipper:
 
     async def _send(self, epoch: str, after: int, limit: int, tail: Point | None) -> None:
         begins = tail is not None and tail.epoch != epoch
-        has_more = True
-        while has_more:
-            entries = await self._call(self._journal.read, after, BATCH)
-            has_more = len(entries) == BATCH and entries[-1].seq < limit
+        while after < limit:
+            entries = await self._call(self._read, after)
             entries = [entry for entry in entries if entry.seq <= limit]
-            if entries:
-                await self._add(epoch, entries, begins=begins)
-                begins, after = False, entries[-1].seq
+            if not entries:
+                return
+            await self._add(epoch, entries, begins=begins)
+            begins, after = False, entries[-1].seq
+
+    def _read(self, after: int) -> list[Entry]:
+        return self._journal.read(after, BATCH, max_bytes=BATCH_BYTES)
 
     async def _add(self, epoch: str, entries: list[Entry], *, begins: bool) -> None:
         pipeline: Any = self._redis.pipeline(transaction=True)

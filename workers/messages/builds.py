@@ -168,12 +168,16 @@ class StepFacts:
 
 @dataclass(frozen=True)
 class BuildProgressed:
-    """The whole list of steps, at most twice a second."""
+    """The steps that changed since the last of these, about twice a second."""
 
     job: str
     build: str
     attempt: int
     steps: tuple[StepFacts, ...]
+    total: int = 0
+    """How many there are by now."""
+    fresh: bool = False
+    """The first of a run: steps told of before are no more."""
 
 
 @dataclass(frozen=True)

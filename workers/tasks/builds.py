@@ -22,6 +22,7 @@ from workers.engine.build import builder as engine_builder
 from workers.engine.build import mounts, room
 from workers.engine.build.bases import scope_of
 from workers.engine.build.builder import Builder, Built, Doors
+from workers.engine.build.progress import Told
 from workers.engine.build.redaction import patterns, redact
 from workers.engine.host import Emit
 from workers.engine.images import Image
@@ -39,7 +40,6 @@ from workers.messages import (
     JobProgressed,
     LayerProgress,
     PruneBuildCache,
-    StepFacts,
 )
 from workers.node import Node
 from workers.oci.descriptor import Platform
@@ -97,8 +97,12 @@ class Builds:
                 self._build(command, emit, cancelled, written)
 
     def _build(self, command: BuildImage, emit: Emit, cancelled: Check, log: LogWriter) -> None:
-        def tell(steps: tuple[StepFacts, ...]) -> None:
-            emit(BuildProgressed(command.job, command.build, command.attempt, steps))
+        def tell(told: Told) -> None:
+            emit(
+                BuildProgressed(
+                    command.job, command.build, command.attempt, told.steps, told.total, told.fresh
+                )
+            )
 
         doors = Doors(
             open_upload=self._open_upload,

@@ -96,6 +96,9 @@ class BuildOut(serializers.Serializer):
 
 class BuildDetailOut(BuildOut):
     steps = StepOut(many=True)
+    steps_total = serializers.IntegerField(
+        help_text="How many there are; of more than 2,000 the first are kept, and those that failed."
+    )
     options = serializers.DictField(help_text="As asked for, without secrets.")
     secrets = serializers.ListField(
         source="secret_ids", child=serializers.CharField(), help_text="Their ids."

@@ -16,6 +16,7 @@ from workers.messages import BuildDropped, BuildFinished, BuildProgressed, StepF
 log = structlog.get_logger(__name__)
 
 STEPS_MAX = 2000
+"""Kept of a build; those that failed in any case. How many there are is kept with it."""
 WARNINGS_MAX = 500
 COLUMNS = ("position", "stage", "name", "state", "started_at", "ended_at", "reason", "progress")
 Hints = tuple[Hint, ...]
@@ -27,35 +28,43 @@ def progressed(event: BuildProgressed, node: Node) -> Hints:
     if build is None or event.attempt < build.attempt:
         return ()
     progress.go_on(event.job, node)
-    if event.attempt > build.attempt:
-        Build.objects.filter(pk=build.pk).update(attempt=event.attempt)
-    return _told(build) if _write_steps(build, event.steps[:STEPS_MAX]) else ()
+    total = max(event.total, len(event.steps))
+    is_anew = event.fresh or event.attempt > build.attempt
+    if is_anew or total > build.steps_total:
+        Build.objects.filter(pk=build.pk).update(attempt=event.attempt, steps_total=total)
+    kept = [each for each in event.steps if each.id <= STEPS_MAX or each.state == StepState.FAILED]
+    gone = is_anew and _forget_others(build, kept)
+    return _told(build) if _write_steps(build, kept) or gone else ()
 
 
-def _write_steps(build: Build, told: tuple[StepFacts, ...]) -> bool:
+def _forget_others(build: Build, told: list[StepFacts]) -> bool:
+    """An attempt begins: what another one said of steps is no more. Whether there was any."""
+    return bool(build.steps.exclude(number__in=[facts.id for facts in told]).delete()[0])
+
+
+def _write_steps(build: Build, told: list[StepFacts]) -> bool:
     """Whether anything changed."""
-    known = {step.number: step for step in build.steps.all()}
+    known = {step.number: step for step in build.steps.filter(number__in=[facts.id for facts in told])}
     new, changed = [], []
-    for position, facts in enumerate(told):
-        step = _step(build, position, facts)
-        before = known.pop(facts.id, None)
+    for facts in told:
+        step = _step(build, facts)
+        before = known.get(facts.id)
         if before is None:
             new.append(step)
         elif any(getattr(before, name) != getattr(step, name) for name in COLUMNS):
             step.pk = before.pk
             changed.append(step)
-    BuildStep.objects.filter(pk__in=[step.pk for step in known.values()]).delete()
     BuildStep.objects.bulk_create(new)
     if changed:
         BuildStep.objects.bulk_update(changed, COLUMNS)
-    return bool(new or changed or known)
+    return bool(new or changed)
 
 
-def _step(build: Build, position: int, facts: StepFacts) -> BuildStep:
+def _step(build: Build, facts: StepFacts) -> BuildStep:
     return BuildStep(
         build=build,
         number=facts.id,
-        position=position,
+        position=facts.id,
         stage=facts.stage[:160],
         name=facts.name[:4000],
         state=facts.state if facts.state in StepState.values else StepState.WAITING,

@@ -68,6 +68,8 @@ class Build(Row):
     )
     attempt = models.PositiveIntegerField(default=0)
     """The highest its node has told of."""
+    steps_total = models.PositiveIntegerField(default=0)
+    """How many steps its node told of; of very many not all are kept."""
     context_kept = models.BooleanField(default=False)
     """The uploaded context still lies on the node, for a retry; it counts to the project's disk."""
     notes = models.JSONField(default=list)

@@ -54,6 +54,8 @@ class Plain:
         for step in build["steps"]:
             self._end(step)
         if build["state"] in ENDED:
+            if cut := steps_cut(build):
+                self._write(cut)
             for lines in self._held.values():
                 for line in lines:
                     self._write(line)
@@ -95,6 +97,12 @@ class Plain:
         self._states[number] = state
         seconds = f" {step['seconds']:.1f}s" if step["seconds"] is not None and state != "cached" else ""
         self._write(f"#{number} {state.upper()}{seconds}")
+
+
+def steps_cut(build: Build) -> str:
+    """Empty when all of its steps are kept."""
+    cut = build.get("steps_total", 0) - len(build["steps"])
+    return f"… and {cut} steps more, which are not kept" if cut > 0 else ""
 
 
 def describe_wait(build: Build) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from slipway.cli.building import TAIL, Build, describe_wait, strip
+from slipway.cli.building import TAIL, Build, describe_wait, steps_cut, strip
 from slipway.cli.following import Entry
 from slipway.cli.output import clean
 
@@ -59,6 +59,8 @@ class Screen:
             if step["state"] in ("running", "failed"):
                 tail = list(self._tails[str(step["id"])])[-TAIL if step["state"] == "running" else -20 :]
                 rows += [Text(f"    {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in tail]
+        if cut := steps_cut(build):
+            rows.append(Text(f"   {cut}", style="dim"))
         return Group(*rows)
 
     def _fitting(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

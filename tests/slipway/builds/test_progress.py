@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from slipway import sweep
 from slipway.builds import services
+from slipway.builds.facts import STEPS_MAX
+from slipway.builds.models import Build
 from slipway.builds.queries import get_build
 from slipway.nodes.models import Node
 from tests.factories import (
@@ -29,11 +32,13 @@ from tests.slipway.builds.acting import (
 )
 from workers.messages import (
     BuildFinished,
+    BuildProgressed,
     CancelJob,
     Failure,
     JobCancelled,
     JobFailed,
     JobProgressed,
+    StepFacts,
 )
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +53,38 @@ def test_steps_are_the_record_and_a_lower_attempt_changes_nothing() -> None:
     build = progress(build, 1, "done", "failed", "waiting")
     assert states(build) == ["cached", "running", "waiting"]
     assert build.attempt == 2
+
+
+def test_steps_are_told_by_what_changed_and_another_run_begins_anew() -> None:
+    build = begin(services.create_build(*world(), text()))
+
+    def hear(attempt: int, *told: tuple[int, str], **more: Any) -> Build:
+        facts = tuple(
+            StepFacts(id=number, stage="", name=f"[{number}]", state=state) for number, state in told
+        )
+        return tell(build, BuildProgressed(build.job.hex, build.hex, attempt, facts, **more))
+
+    hear(1, (1, "running"), (2, "waiting"), (3, "waiting"), total=3, fresh=True)
+    build = hear(1, (2, "running"), (1, "done"), total=3)
+    assert states(build) == ["done", "running", "waiting"]
+    # The same attempt taken up by the next worker.
+    build = hear(1, (1, "cached"), total=1, fresh=True)
+    assert (states(build), build.steps_total) == (["cached"], 1)
+    build = hear(1, (2, "running"), total=2)
+    build = hear(2, (1, "running"), total=1, fresh=True)
+    assert (states(build), build.attempt) == (["running"], 2)
+
+
+def test_of_very_many_steps_the_first_and_those_that_failed_are_kept() -> None:
+    build = begin(services.create_build(*world(), text()))
+    for first in range(1, STEPS_MAX + 401, 200):
+        facts = tuple(StepFacts(number, "", f"[{number}]", "waiting") for number in range(first, first + 200))
+        event = BuildProgressed(build.job.hex, build.hex, 1, facts, STEPS_MAX + 400, fresh=first == 1)
+        build = tell(build, event)
+    assert (build.steps.count(), build.steps_total) == (STEPS_MAX, STEPS_MAX + 400)
+    failed = (StepFacts(STEPS_MAX + 7, "", "RUN false", "failed"),)
+    build = tell(build, BuildProgressed(build.job.hex, build.hex, 1, failed, STEPS_MAX + 400))
+    assert build.steps.last() == build.steps.get(state="failed")
 
 
 def test_a_failed_build_says_why_and_what_never_ended() -> None:

@@ -111,6 +111,21 @@ def test_the_record_shows_steps_cause_and_position(page: Client, project: Projec
     assert "<html" not in waiting
 
 
+def test_a_record_of_very_many_steps_says_what_it_leaves_out(page: Client, project: Project) -> None:
+    build = make_build(project, job={"state": JobState.RUNNING}, steps_total=3000)
+    BuildStep.objects.bulk_create(
+        BuildStep(build=build, number=number, position=number, name=f"[{number}]", state="waiting")
+        for number in range(1, 600)
+    )
+    BuildStep.objects.filter(number=590).update(state="failed")
+    text = page.get(address(project, "1/")).content.decode()
+    assert text.count("data-step=") == 501
+    assert 'data-step="590"' in text
+    assert "2499 of them are not shown" in text
+    Build.objects.update(steps_total=0)
+    assert "not shown" not in page.get(address(project, "1/")).content.decode()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_running_build_is_cancelled_and_an_ended_one_repeated(
     page: Client, project: Project, road: RecordingRoad

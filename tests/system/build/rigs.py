@@ -14,6 +14,7 @@ from tests.system.rigs import SCOPE, Rig
 from workers.engine import images
 from workers.engine.build import builder as builders
 from workers.engine.build.builder import Builder, Built, Doors
+from workers.engine.build.progress import Told
 from workers.engine.build.stacks import Node, Stack
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -90,8 +91,10 @@ class BuildRig:
             cancelled=lambda: self.cancelled(),
         )
 
-    def _tell(self, steps: tuple[StepFacts, ...]) -> None:
-        self.steps, self.told = steps, self.told + 1
+    def _tell(self, told: Told) -> None:
+        known = {} if told.fresh else {step.id: step for step in self.steps}
+        known |= {step.id: step for step in told.steps}
+        self.steps, self.told = tuple(known[number] for number in sorted(known)), self.told + 1
 
     def _push(self, scope: str, image: Image, reference: str) -> None:
         """A registry of one: what was pushed stays granted to a scope of its own."""

@@ -15,11 +15,12 @@ from workers.engine import images, importing, recipes
 from workers.engine.build import builder as builders
 from workers.engine.build import room
 from workers.engine.build.builder import Builder, Doors
+from workers.engine.build.progress import Told
 from workers.engine.host import Engine
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
 from workers.errors import InvalidSpec, NoSuchImage
-from workers.messages import BuildImage, BuildOptions, BuildSource, Limits, ProjectSlice, StepFacts
+from workers.messages import BuildImage, BuildOptions, BuildSource, Limits, ProjectSlice
 from workers.oci.reference import Reference
 
 _SHOWN = {
@@ -142,8 +143,8 @@ class _Terminal:
         self._said: dict[int, str] = {}
         self._lock = threading.Lock()
 
-    def steps(self, steps: tuple[StepFacts, ...]) -> None:
-        for step in steps:
+    def steps(self, told: Told) -> None:
+        for step in told.steps:
             if self._said.get(step.id) != step.state and step.state in _SHOWN:
                 self._said[step.id] = step.state
                 seconds = (step.ended_at or 0) - (step.started_at or 0)

@@ -1,20 +1,40 @@
-"""The steps of a running build as people see them, told at most twice a second."""
+"""The steps of a running build as people see them: what changed is told at most twice a second.
+
+Each telling is short however many steps there are and however long their text is.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from workers.messages import StepFacts
 
 EVERY = 0.5
 _OPEN = ("waiting", "running")
 
-Tell = Callable[[tuple[StepFacts, ...]], None]
 Clean = Callable[[str], str]
 """Takes secrets out."""
+TEXT_MAX = 4000
+"""Of a name or reason; a heredoc may be a name's larger part."""
+TOLD_AT_ONCE = 200
+TOLD_BYTES = 128 << 10
+
+
+@dataclass(frozen=True)
+class Told:
+    """A part of what changed."""
+
+    steps: tuple[StepFacts, ...]
+    total: int
+    """How many steps there are."""
+    fresh: bool
+    """The first telling of all."""
+
+
+Tell = Callable[[Told], None]
 
 
 def _as_it_is(text: str) -> str:
@@ -29,15 +49,16 @@ class Progress:
         self._steps: dict[int, StepFacts] = {}
         self._lock = threading.Lock()
         self._told = 0.0
-        self._changed = False
+        self._changed: dict[int, None] = {}
+        self._fresh = True
 
     def add(self, name: str, stage: str = "", state: str = "waiting") -> int:
         """A line more; its id."""
         name = self._clean(name)
         with self._lock:
             number = len(self._steps) + 1
-            self._steps[number] = StepFacts(number, stage, name, state)
-            self._changed = True
+            self._steps[number] = StepFacts(number, stage, name[:TEXT_MAX], state)
+            self._changed[number] = None
             return number
 
     def begin(self, step: int) -> None:
@@ -49,16 +70,18 @@ class Progress:
             self._steps[step] = replace(
                 facts,
                 progress=facts.progress if progress is None else self._clean(progress),
-                reason=facts.reason if reason is None else self._clean(reason),
+                reason=facts.reason if reason is None else self._clean(reason)[:TEXT_MAX],
             )
-            self._changed = True
+            self._changed[step] = None
         self.flush()
 
     def end(self, step: int, state: str = "done", reason: str | None = None) -> None:
         facts = self._steps[step]
         now = self._clock()
         kept = facts.reason if reason is None else self._clean(reason)
-        self._change(step, state=state, ended_at=now, started_at=facts.started_at or now, reason=kept)
+        self._change(
+            step, state=state, ended_at=now, started_at=facts.started_at or now, reason=kept[:TEXT_MAX]
+        )
 
     def abandon(self, *, cancelled: bool) -> None:
         """What waits is cancelled; so is what runs, unless it is what failed."""
@@ -71,7 +94,7 @@ class Progress:
     def _change(self, step: int, **fields: object) -> None:
         with self._lock:
             self._steps[step] = replace(self._steps[step], **fields)  # type: ignore[arg-type]
-            self._changed = True
+            self._changed[step] = None
         self.flush()
 
     def flush(self, *, now: bool = False) -> None:
@@ -80,11 +103,27 @@ class Progress:
             at = time.monotonic()
             if not self._changed or (not now and at - self._told < EVERY):
                 return
-            self._told, self._changed = at, False
-            steps = tuple(self._steps.values())
-            self._tell(steps)
+            self._told = at
+            changed = [self._steps[number] for number in sorted(self._changed)]
+            self._changed.clear()
+            for part in _parts(changed):
+                self._tell(Told(part, len(self._steps), self._fresh))
+                self._fresh = False
 
     @property
     def steps(self) -> tuple[StepFacts, ...]:
         with self._lock:
             return tuple(self._steps.values())
+
+
+def _parts(steps: Iterable[StepFacts]) -> Iterator[tuple[StepFacts, ...]]:
+    part: list[StepFacts] = []
+    size = 0
+    for facts in steps:
+        size += len((facts.name + facts.reason).encode(errors="replace")) + 200
+        if part and (len(part) == TOLD_AT_ONCE or size > TOLD_BYTES):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(facts)
+    if part:
+        yield tuple(part)

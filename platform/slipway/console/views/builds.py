@@ -165,11 +165,15 @@ def show(
     path = f"/projects/{found.project.path}/builds/{found.number}"
     may_write = can(actor, Action.WRITE, found)
     steps = list(found.steps.all()[:STEPS_SHOWN])
+    if len(steps) == STEPS_SHOWN:
+        rest = found.steps.filter(position__gt=steps[-1].position)
+        steps += list(rest.filter(state__in=(StepState.FAILED, StepState.RUNNING))[:STEPS_SHOWN])
     context = {
         "build": found,
         "job": found.job,
         "project": found.project,
         "steps": steps,
+        "steps_cut": max(0, found.steps_total - len(steps)),
         "counts": _counts(steps),
         "phases": _phases(found),
         "image": queries.image_of(found),
