@@ -17,6 +17,7 @@ from benchmarks.tables import table
 from workers.engine import importing, recipes
 from workers.engine.build import builder as builders
 from workers.engine.build.builder import Builder, Doors
+from workers.engine.build.progress import Note
 from workers.engine.host import Engine, open_engine, teardown
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -59,13 +60,13 @@ def _doors(log: LogWriter, directory: Path) -> Doors:
     def nothing(digest: str) -> BinaryIO:
         raise NoSuchImage(digest)
 
-    def pull(reference: str, wanted: str) -> Image:
+    def pull(reference: str, wanted: str, note: Note) -> Image:
         raise NoSuchImage(reference)
 
     return Doors(
         open_upload=nothing,
         pull=pull,
-        push=lambda scope, image, reference: None,
+        push=lambda scope, image, reference, note: None,
         keep_output=lambda write: "",
         tell=lambda steps: None,
         log=log,

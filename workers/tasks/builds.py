@@ -21,9 +21,10 @@ from workers.engine import images
 from workers.engine.build import builder as engine_builder
 from workers.engine.build import mounts, room
 from workers.engine.build.bases import scope_of
-from workers.engine.build.builder import Builder, Built, Doors
-from workers.engine.build.progress import Told
+from workers.engine.build.builder import Builder, Built, Doors, NotedPull, Push
+from workers.engine.build.progress import Note, Told
 from workers.engine.build.redaction import patterns, redact
+from workers.engine.build.watching import LineWatcher
 from workers.engine.host import Emit
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -38,7 +39,6 @@ from workers.messages import (
     DropBuild,
     ImageImported,
     JobProgressed,
-    LayerProgress,
     PruneBuildCache,
 )
 from workers.node import Node
@@ -155,11 +155,11 @@ class Builds:
                 "The uploaded build context is no longer on the node: upload it again", digest=digest
             ) from error
 
-    def _pull(self, command: BuildImage, cancelled: Check) -> Callable[[str, str], Image]:
+    def _pull(self, command: BuildImage, cancelled: Check) -> NotedPull:
         """Into a list of the project's builds: what people see as their images is not changed by FROM."""
         store, scope = self._node.engine.images, scope_of(command.project.id)
 
-        def pull(text: str, platform: str) -> Image:
+        def pull(text: str, platform: str, note: Note) -> Image:
             reference = Reference.parse(text)
             wanted = Wanted(
                 reference,
@@ -167,15 +167,16 @@ class Builds:
                 command.access_to(reference.registry),
                 command.shared_scope,
             )
-            return pulls.pull(store, scope, wanted, watcher=_Watcher(cancelled)).image
+            return pulls.pull(store, scope, wanted, watcher=LineWatcher(cancelled, note)).image
 
         return pull
 
-    def _push(self, command: BuildImage, cancelled: Check) -> Callable[[str, Image, str], None]:
-        def push(scope: str, image: Image, text: str) -> None:
+    def _push(self, command: BuildImage, cancelled: Check) -> Push:
+        def push(scope: str, image: Image, text: str, note: Note) -> None:
             reference = Reference.parse(text)
             target = Target(reference, command.access_to(reference.registry), "zstd")
-            pushes.push(self._node.engine.images, scope, image.image_id, target, watcher=_Watcher(cancelled))
+            watcher = LineWatcher(cancelled, note)
+            pushes.push(self._node.engine.images, scope, image.image_id, target, watcher=watcher)
 
         return push
 
@@ -260,18 +261,6 @@ class Builds:
         for path in self._node.places.build_records.iterdir():
             if self._recorded(path.name) == DROPPED and path.stat().st_mtime < limit:
                 path.unlink()
-
-
-class _Watcher:
-    def __init__(self, cancelled: Check) -> None:
-        self._cancelled = cancelled
-
-    def check(self) -> None:
-        self._cancelled()
-
-    def layers(self, layers: tuple[LayerProgress, ...]) -> None: ...
-
-    def say(self, line: str, done: int, total: int) -> None: ...
 
 
 def _redact(error: SlipwayError, command: BuildImage) -> None:

@@ -20,6 +20,7 @@ PAUSES = (0.15, 0.25, 0.4, 0.6, 0.8)
 ATTEMPTS = 60
 CANCEL_PATIENCE = 15.0
 TAIL = 8
+PROGRESS_EVERY = 2.0
 Build = dict[str, Any]
 
 
@@ -35,8 +36,10 @@ class Quiet:
 class Plain:
     """Lines for a build server's log: ``#3 [web 1/2] RUN make``, ``#3 1.2 text``, ``#3 DONE 4.1s``."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._progress: dict[int, tuple[float, str]] = {}
+        """When we last told how far a step is, and what."""
         self._states: dict[int, str] = {}
         self._started: dict[int, float] = {}
         self._torn: dict[str, str] = {}
@@ -49,6 +52,7 @@ class Plain:
         for step in build["steps"]:
             if step["state"] not in ("waiting", "skipped"):
                 self._begin(step)
+                self._go_on(step)
         for entry in entries:
             self._line(entry)
         for step in build["steps"]:
@@ -77,6 +81,14 @@ class Plain:
             self._write(f"#{number} {clean(step['reason'])}")
         for line in self._held.pop(number, []):
             self._write(line)
+
+    def _go_on(self, step: dict[str, Any]) -> None:
+        """How far a transfer is, now and then."""
+        number, progress, now = step["id"], clean(step["progress"]), self._clock()
+        since, before = self._progress.get(number, (float("-inf"), ""))
+        if step["state"] == "running" and progress not in ("", before) and now - since >= PROGRESS_EVERY:
+            self._progress[number] = now, progress
+            self._write(f"#{number} {progress}")
 
     def _line(self, entry: Entry) -> None:
         step, _, _ = entry.stream.partition(":")

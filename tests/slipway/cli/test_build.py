@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from slipway.cli.building import Plain
 from tests.slipway.cli.conftest import Slipway
 from tests.slipway.cli.rows import WEB, job
 from tests.slipway.cli.server import Server, send, send_pieces
@@ -370,3 +371,16 @@ def test_builds_are_listed_shown_and_repeated(
     assert (done.out, done.err) == ("hello\n", "bad\n")
     server.on("POST", f"{WEB}/builds/7/cancel", build("building", cancelling=True), 202)
     assert signed_in("builds", "cancel", "7").out == "Being cancelled.\n"
+
+
+def test_plain_lines_say_now_and_then_how_far_a_transfer_is() -> None:
+    said: list[str] = []
+    times = iter([0.0, 0.5, 3.0, 6.0, 9.0])
+    plain = Plain(said.append, lambda: next(times))
+    for progress in ("1 of 9 MB", "2 of 9 MB", "5 of 9 MB", "5 of 9 MB"):
+        pulling = step(1, "running") | {"name": "pulling debian:12", "progress": progress}
+        plain.show(build("building", steps=[pulling]), [])
+    assert said == ["#1 pulling debian:12", "#1 1 of 9 MB", "#1 5 of 9 MB"]
+    kept = build("succeeded", steps=[step(1, "done") | {"progress": "9 of 9 MB"}], steps_total=4000)
+    plain.show(kept, [])
+    assert said[3:] == ["#1 DONE 1.2s", "… and 3999 steps more, which are not kept"]

@@ -14,7 +14,7 @@ from tests.system.rigs import SCOPE, Rig
 from workers.engine import images
 from workers.engine.build import builder as builders
 from workers.engine.build.builder import Builder, Built, Doors
-from workers.engine.build.progress import Told
+from workers.engine.build.progress import Note, Told, silent
 from workers.engine.build.stacks import Node, Stack
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -42,6 +42,8 @@ class BuildRig:
     log: Path = Path()
     pushed: dict[str, Image] = field(default_factory=dict)
     pull: Callable[[str, str], Image] | None = None
+    note: Note = silent
+    """Of the last pull."""
 
     def command(
         self,
@@ -83,7 +85,7 @@ class BuildRig:
     def doors(self, log: LogWriter) -> Doors:
         return Doors(
             open_upload=lambda digest: io.BytesIO(self.uploads[digest]),
-            pull=_no_pull if self.pull is None else self.pull,
+            pull=self._pull,
             push=self._push,
             keep_output=self._keep,
             tell=self._tell,
@@ -96,8 +98,13 @@ class BuildRig:
         known |= {step.id: step for step in told.steps}
         self.steps, self.told = tuple(known[number] for number in sorted(known)), self.told + 1
 
-    def _push(self, scope: str, image: Image, reference: str) -> None:
+    def _pull(self, reference: str, platform: str, note: Note) -> Image:
+        self.note = note
+        return (_no_pull if self.pull is None else self.pull)(reference, platform)
+
+    def _push(self, scope: str, image: Image, reference: str, note: Note) -> None:
         """A registry of one: what was pushed stays granted to a scope of its own."""
+        note("all of it")
         images.grant(self.rig.engine.images, "pushed", image)
         self.pushed[reference] = image
 

@@ -44,6 +44,31 @@ def test_the_whole_cache_goes_out_and_comes_in(builds: BuildRig) -> None:
     assert builds.text(again, "/t") == "t\n"
 
 
+def test_transfers_show_how_far_they_are(builds: BuildRig) -> None:
+    base = builds.image(builds.build("FROM base\n"))
+
+    def pull(reference: str, platform: str) -> Image:
+        builds.note("40 of 120 MB")
+        return base
+
+    builds.pull = pull
+    cache = "reg.example/app:cache"
+    text = "FROM debian:12\nRUN true\n"
+    builds.build(text, cache_from=(cache,), cache_to=(f"type=registry,ref={cache}",))
+    lines = [builds.step(name) for name in ("pulling", "importing", "exporting cache")]
+    assert [line.state for line in lines] == ["done"] * 3
+    assert [line.progress for line in lines] == ["40 of 120 MB", "40 of 120 MB", "all of it"]
+    assert builds.step("pulling").name == "pulling debian:12"
+
+    def nobody(reference: str, platform: str) -> Image:
+        raise NoSuchImage(f"No such image: {reference}")
+
+    builds.pull = nobody
+    with pytest.raises(NoSuchImage):
+        builds.build(text)
+    assert builds.step("pulling").reason.startswith("No such image")
+
+
 def test_the_least_cache_holds_what_the_result_is_made_of(builds: BuildRig) -> None:
     served(builds)
     builds.build(TEXT, cache_to=("type=registry,ref=reg.example/app:cache",))

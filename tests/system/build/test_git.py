@@ -156,6 +156,8 @@ def test_a_subdirectory_is_the_context(builds: BuildRig, repository: Path) -> No
     builds.access = OPEN
     with serving(repository.parent) as url:
         built = build(builds, f"{url}/app", subdirectory="sub")
+        builds.build("FROM base\nCOPY --from=lib x /got\n", contexts={"lib": f"{url}/app#main:sub"})
+    assert builds.step("load context lib").state == "done"
     assert builds.text(built, "/x") == "in sub\n"
     assert '"revision":' in built.provenance
 

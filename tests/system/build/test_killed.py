@@ -33,8 +33,9 @@ from workers.messages import decode_command
 data, run, instance, command, archive, log = sys.argv[1:]
 engine = open_engine(Places(Path(data), Path(run)), instance=instance)
 doors = Doors(
-    open_upload=lambda digest: io.BytesIO(Path(archive).read_bytes()), pull=_no_pull,
-    push=lambda scope, image, reference: None,
+    open_upload=lambda digest: io.BytesIO(Path(archive).read_bytes()),
+    pull=lambda reference, platform, note: _no_pull(reference, platform),
+    push=lambda scope, image, reference, note: None,
     keep_output=lambda write: "", tell=lambda steps: None, log=LogWriter(Path(log)), cancelled=lambda: None,
 )
 builders.build(Builder.open(engine), decode_command(Path(command).read_text()), doors)

@@ -67,11 +67,11 @@ class Bases:
     def image(self, root: ImageRoot) -> Base:
         return self._find(root.reference, root.platform)
 
-    def found(self, reference: str, platform: str) -> Image:
-        """For a cache: asked for at its registry first, and no material of the build."""
+    def found(self, reference: str, platform: str, pull: Pull) -> Image:
+        """For a cache: asked for at its registry first, by ``pull``, and no material of the build."""
         parsed = Reference.parse(reference)
         try:
-            return self._pull(str(parsed), platform)
+            return pull(str(parsed), platform)
         except (NoSuchImage, RegistryError, NoSuchManifest):
             here = self._here(parsed, platform)
             if here is None:

@@ -24,7 +24,7 @@ from workers.engine.build.git import Account, Git
 from workers.engine.build.graph import Graph, NamedContext, PlanRequest
 from workers.engine.build.loading import Loader
 from workers.engine.build.planning import plan
-from workers.engine.build.progress import Progress, Tell
+from workers.engine.build.progress import Note, Progress, Tell
 from workers.engine.build.redaction import Known, patterns, redact
 from workers.engine.build.room import Room
 from workers.engine.build.solver import Task, stages
@@ -37,7 +37,7 @@ from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
 from workers.engine.transfer.addresses import is_public
-from workers.errors import BuildExceeded, BuildUnsupported, SlipwayError
+from workers.errors import BuildExceeded, BuildUnsupported, NoSuchImage, SlipwayError
 from workers.messages import BuildImage, RegistryAccess
 from workers.oci.reference import Reference
 
@@ -59,7 +59,9 @@ class Builder:
         return cls(engine, Cache(engine.places))
 
 
-Push = Callable[[str, Image, str], None]
+NotedPull = Callable[[str, str, Note], Image]
+"""As ``Pull``, saying how far it is."""
+Push = Callable[[str, Image, str, Note], None]
 """(scope, image of it, reference in full): the registry has the image. Raises what went wrong."""
 
 
@@ -69,7 +71,7 @@ class Doors:
 
     open_upload: Callable[[str], BinaryIO]
     """An archive the node took, by its digest."""
-    pull: Pull
+    pull: NotedPull
     push: Push
     keep_output: Callable[[Callable[[BinaryIO], None]], str]
     """Takes what writes a tar; the digest of the upload that holds it."""
@@ -161,7 +163,7 @@ class _Attempt:
         host = str(host_platform())
         loader = self._loader()
         context = self._context(loader)
-        named = loader.named(command.options.contexts)
+        named = loader.named(command.options.contexts, self.progress.line)
         bases = self._bases()
         request = _plan_request(command, host, named)
         dockerfile = parse(context.dockerfile, context.filename)
@@ -177,7 +179,7 @@ class _Attempt:
             line = self.progress.add(f"importing cache from {reference}")
             self.progress.begin(line)
             try:
-                image = bases.found(reference, platform)
+                image = bases.found(reference, platform, self._noted_pull(line))
             except SlipwayError as error:
                 self._warn(f"No cache from {reference}: {error.message}")
                 self.progress.end(line, reason=error.message)
@@ -194,15 +196,8 @@ class _Attempt:
     # ------------------------------------------------------------------ sources
 
     def _context(self, loader: Loader) -> Context:
-        line = self.progress.add("[internal] load build context")
-        self.progress.begin(line)
-
-        def note(text: str) -> None:
-            self.progress.note(line, progress=text)
-
-        context = loader.context(self.command.source, self.command.options, note)
-        self.progress.end(line)
-        return context
+        with self.progress.line("[internal] load build context") as note:
+            return loader.context(self.command.source, self.command.options, note)
 
     def _loader(self) -> Loader:
         """With the fetcher and the git that the steps use as well."""
@@ -227,7 +222,28 @@ class _Attempt:
             scopes.append(Scope(command.library_scope, command.library_images))
         if command.shared_scope:
             scopes.append(Scope(command.shared_scope, {}))
-        return Bases(self.builder.engine.images, scopes, self.doors.pull, always=command.options.pull)
+        return Bases(self.builder.engine.images, scopes, self._pull, always=command.options.pull)
+
+    def _pull(self, reference: str, platform: str) -> Image:
+        """With a line of its own: before the plan is made nothing else shows that it takes its time."""
+        line = self.progress.add(f"pulling {Reference.parse(reference).familiar}")
+        self.progress.begin(line)
+        try:
+            image = self._noted_pull(line)(reference, platform)
+        except NoSuchImage as error:
+            self.progress.end(line, reason=error.message)  # whoever asked may have another
+            raise
+        self.progress.end(line)
+        return image
+
+    def _noted_pull(self, line: int) -> Pull:
+        def pull(reference: str, platform: str) -> Image:
+            return self.doors.pull(reference, platform, self._note_of(line))
+
+        return pull
+
+    def _note_of(self, line: int) -> Note:
+        return lambda text: self.progress.note(line, progress=text)
 
     def _access(self, host: str) -> RegistryAccess:
         return self.command.access_to(host)
@@ -301,10 +317,8 @@ class _Attempt:
             self.progress.end(line)
             return Built(None, output, tuple(self.warnings), "")
 
-        def report(text: str) -> None:
-            self.progress.note(line, progress=text)
-
-        image = exporting.image(task, self.command.scope, report, inline=exports.inline)
+        note = self._note_of(line)
+        image = exporting.image(task, self.command.scope, note, inline=exports.inline)
         self.progress.end(line)
         for reference in exports.references:
             self._export_cache(task, reference, all_stages=exports.all_stages)
@@ -316,11 +330,12 @@ class _Attempt:
         self.progress.begin(line)
         store, scope = self.builder.engine.images, scope_of(self.command.project.id)
         steps = exporting.cached_steps(task, all_stages=all_stages)
-        done = exporting.finished(task, steps, lambda text: self.progress.note(line, progress=text))
+        note = self._note_of(line)
+        done = exporting.finished(task, steps, note)
         entries = [done[layer.entry.key] for layer in steps if layer.entry is not None]
         image = cacheimages.image_of(store, scope, entries, task.graph.platform)
         try:
-            self.doors.push(scope, image, str(Reference.parse(reference)))
+            self.doors.push(scope, image, str(Reference.parse(reference)), note)
             self.progress.end(line)
         except SlipwayError as error:
             self._warn(f"The cache could not be exported to {reference}: {error.message}")

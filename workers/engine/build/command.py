@@ -15,7 +15,7 @@ from workers.engine import images, importing, recipes
 from workers.engine.build import builder as builders
 from workers.engine.build import room
 from workers.engine.build.builder import Builder, Doors
-from workers.engine.build.progress import Told
+from workers.engine.build.progress import Note, Told
 from workers.engine.host import Engine
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -120,11 +120,11 @@ def _no_upload(digest: str) -> BinaryIO:
     raise InvalidSpec(f"Nothing was uploaded: {digest}")
 
 
-def _no_pull(reference: str, platform: str) -> Image:
+def _no_pull(reference: str, platform: str, note: Note) -> Image:
     raise NoSuchImage(f"No such image: {reference}; name it with --base", image=reference)
 
 
-def _no_push(scope: str, image: Image, reference: str) -> None:
+def _no_push(scope: str, image: Image, reference: str, note: Note) -> None:
     raise InvalidSpec(f"Nothing is pushed from here: {reference}")
 
 

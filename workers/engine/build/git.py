@@ -22,6 +22,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from workers.engine.build import addresses
 from workers.engine.build.addresses import Allowed
+from workers.engine.build.progress import Note, shown_bytes, silent
 from workers.engine.build.redaction import patterns, redact
 from workers.engine.runtime.spawn import ENVIRONMENT
 from workers.engine.trees import remove_tree
@@ -100,6 +101,8 @@ class Git:
     deadline: float
     """Monotonic."""
     account: Callable[[str], Account | None] = nobody
+    note: Note = silent
+    """Told how much has come."""
     """Of a repository's URL, for one that brings none of its own."""
     pinned: dict[str, str] = field(default_factory=dict)
     """``host:port`` to the address judged."""
@@ -209,7 +212,7 @@ class Git:
             start_new_session=True,
         )
         try:
-            output, errors = self._await(process, repository)
+            output, errors = self._await(process, repository, work)
         except BaseException:
             _kill_session(process)
             raise
@@ -218,13 +221,15 @@ class Git:
             raise FetchFailed(f"git {arguments[0]} {repository.url}: {said[-600:]}", url=repository.url)
         return output
 
-    def _await(self, process: subprocess.Popen[str], repository: Repository) -> tuple[str, str]:
+    def _await(self, process: subprocess.Popen[str], repository: Repository, work: Path) -> tuple[str, str]:
         while True:
             try:
                 output, errors = process.communicate(timeout=_LOOK)
                 return output, errors or ""
             except subprocess.TimeoutExpired:
                 self.check()
+                if came := _came(work):
+                    self.note(shown_bytes(came, 0))
                 if time.monotonic() > self.deadline:
                     raise FetchFailed(f"{repository.url}: git did not end in time") from None
 
@@ -256,6 +261,16 @@ def _environment(repository: Repository, work: Path, pinned: Mapping[str, str]) 
         environment[f"GIT_CONFIG_KEY_{number}"] = key
         environment[f"GIT_CONFIG_VALUE_{number}"] = value
     return environment
+
+
+def _came(work: Path) -> int:
+    """Bytes of packs that are there, or on their way."""
+    total = 0
+    with suppress(FileNotFoundError), os.scandir(work / ".git" / "objects" / "pack") as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def _kill_session(process: subprocess.Popen[str]) -> None:

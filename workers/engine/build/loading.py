@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,13 +12,15 @@ from workers.engine.build import contexts
 from workers.engine.build.contexts import Context
 from workers.engine.build.fetching import Fetcher
 from workers.engine.build.git import Git, Repository
+from workers.engine.build.progress import Note, shown_bytes
 from workers.engine.build.room import Room
 from workers.engine.build.unpacking import ContextLimits, kind_of
 from workers.errors import InvalidContext
 from workers.messages import BuildOptions, BuildSource, is_repository
 
 IMAGE = "docker-image://"
-Note = Callable[[str], None]
+Shown = Callable[[str], AbstractContextManager[Note]]
+"""Shows a line of that name, and how far it is."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Loader:
         text = options.dockerfile_text if options.dockerfile_text is not None else loaded.dockerfile
         return contexts.opened(directory, options.dockerfile, text, loaded.revision)
 
-    def named(self, wanted: dict[str, str]) -> dict[str, Path | str]:
-        """By name: a directory, or the reference of an image."""
+    def named(self, wanted: dict[str, str], shown: Shown) -> dict[str, Path | str]:
+        """By name: a directory, or the reference of an image. Each that is loaded is ``shown``."""
         found: dict[str, Path | str] = {}
         for name, text in wanted.items():
             if text.startswith("sha256:"):
@@ -65,7 +68,9 @@ class Loader:
                 found[name] = text.removeprefix(IMAGE)
                 continue
             target = self.room.new_directory("named") / "files"
-            if self._load(source, target, lambda text: None).dockerfile is not None:
+            with shown(f"[internal] load context {name}") as note:
+                loaded = self._load(source, target, note)
+            if loaded.dockerfile is not None:
                 raise InvalidContext(f"The context {name} ({text[:200]}) is no archive and no repository")
             if source.kind == "upload":
                 contexts.ignore_own(target)  # BuildKit reads it of folders, not of repositories and archives
@@ -80,7 +85,7 @@ class Loader:
                 contexts.from_archive(archive, target, self.limits, self.cancelled)
             return Loaded()
         if source.kind == "git" and source.url:
-            return Loaded(self.git.checkout(_repository(source), target))
+            return Loaded(replace(self.git, note=note).checkout(_repository(source), target))
         if source.kind == "url" and source.url:
             return self._load_url(source.url, target, note)
         if source.kind == "none":
@@ -93,7 +98,7 @@ class Loader:
         path = self.room.new_directory("remote") / "file"
 
         def report(done: int, total: int) -> None:
-            note(f"{done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""))
+            note(shown_bytes(done, total))
 
         fetched = self.fetcher.fetch(url, None, path, report, self.cancelled)
         revision = f"sha256:{fetched.sha256}"

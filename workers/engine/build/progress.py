@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from workers.messages import StepFacts
@@ -32,6 +33,14 @@ class Told:
     """How many steps there are."""
     fresh: bool
     """The first telling of all."""
+
+
+Note = Callable[[str], None]
+"""Takes how far a step is."""
+
+
+def silent(text: str) -> None:
+    """For whoever does not ask."""
 
 
 Tell = Callable[[Told], None]
@@ -83,6 +92,14 @@ class Progress:
             step, state=state, ended_at=now, started_at=facts.started_at or now, reason=kept[:TEXT_MAX]
         )
 
+    @contextmanager
+    def line(self, name: str) -> Iterator[Note]:
+        """A line more, which runs; how it ends after an error is for whoever catches that to say."""
+        number = self.add(name)
+        self.begin(number)
+        yield lambda text: self.note(number, progress=text)
+        self.end(number)
+
     def abandon(self, *, cancelled: bool) -> None:
         """What waits is cancelled; so is what runs, unless it is what failed."""
         failed = any(facts.state == "failed" for facts in self.steps)
@@ -127,3 +144,14 @@ def _parts(steps: Iterable[StepFacts]) -> Iterator[tuple[StepFacts, ...]]:
         part.append(facts)
     if part:
         yield tuple(part)
+
+
+def shown_bytes(done: int, total: int) -> str:
+    """``40 of 120 MB``; without a total what has come."""
+    if total <= 0:
+        return f"{done / 1e6:.1f} MB"
+    return (
+        f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+        if total < 10e6
+        else f"{done // 1_000_000} of {total // 1_000_000} MB"
+    )

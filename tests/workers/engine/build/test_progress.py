@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from workers.engine.build.progress import TEXT_MAX, TOLD_AT_ONCE, TOLD_BYTES, Progress, Told
-from workers.messages import BuildProgressed, encode
+import pytest
+
+from workers.engine.build.progress import (
+    TEXT_MAX,
+    TOLD_AT_ONCE,
+    TOLD_BYTES,
+    Progress,
+    Told,
+    shown_bytes,
+)
+from workers.engine.build.watching import LineWatcher
+from workers.messages import BuildProgressed, LayerProgress, encode
 
 
 def told_of(steps: int, name: str) -> tuple[Progress, list[Told]]:
@@ -38,6 +48,29 @@ def test_thousands_of_steps_are_told_in_short_parts() -> None:
     progress.note(3000, progress="half")
     progress.flush(now=True)
     assert [[step.id for step in each.steps] for each in told[before:]] == [[3000]]
+
+
+def test_a_transfer_is_a_line_with_its_bytes() -> None:
+    progress, told = told_of(0, "")
+    with progress.line("pulling debian:12") as note:
+        watcher = LineWatcher(lambda: None, note)
+        layers = (
+            LayerProgress("a", "downloading", 30_000_000, 100_000_000),
+            LayerProgress("b", "done", 10_400_000, 20_000_000),
+        )
+        watcher.layers(layers)
+        progress.flush(now=True)
+        (step,) = told[-1].steps
+        assert (step.name, step.state, step.progress) == ("pulling debian:12", "running", "40 of 120 MB")
+    assert progress.steps[0].state == "done"
+    assert [shown_bytes(400_000, 0), shown_bytes(400_000, 2_000_000)] == ["0.4 MB", "0.4 of 2.0 MB"]
+
+    def cancelled() -> None:
+        raise RuntimeError
+
+    for act in (LineWatcher(cancelled, note).check, lambda: LineWatcher(cancelled, note).say("", 0, 0)):
+        with pytest.raises(RuntimeError):
+            act()
 
 
 def test_a_name_and_a_reason_have_a_bound() -> None:
