@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
+from slipway.builds.facts import OUTPUT
 from slipway.builds.models import Build
 from slipway.builds.services import KEPT
 from slipway.catalog.models import Image
@@ -78,6 +79,8 @@ def _wanted(project: UUID) -> dict[Holder, dict[str, int]]:
         wanted[IMAGE, image.hex] = {Resource.DISK.value: image.size}
     for build in Build.objects.filter(project=project, context_kept=True).only("id", "source"):
         wanted[KEPT, build.hex] = {Resource.DISK.value: int(build.source.get("size") or 0)}
+    for build in Build.objects.filter(project=project, output_kept=True).only("id", "output_size"):
+        wanted[OUTPUT, build.hex] = {Resource.DISK.value: build.output_size}
     for job in Job.objects.filter(project=project, state__in=ACTIVE).only("id", "claims", "admitted_at"):
         wanted[JOB, job.hex] = {
             name: amount

@@ -22,7 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, connections
 from django.utils import timezone
 
 from slipway import keeping, sweep
-from slipway.builds.services import drop_old, forget_contexts
+from slipway.builds.services import drop_old, forget_contexts, forget_outputs
 from slipway.drift import reconcile
 from slipway.jobs.idempotency import forget_old
 from workers import crash
@@ -53,6 +53,7 @@ QUICK: Sequence[tuple[float, Act]] = (
     (SWEEP_SECONDS, sweep.drop_projects),
     (LOGS_SECONDS, sweep.drop_logs),
     (LOGS_SECONDS, forget_contexts),
+    (LOGS_SECONDS, forget_outputs),
     (LOGS_SECONDS, drop_old),
     (SESSIONS_SECONDS, sweep.clear_sessions),
     (SESSIONS_SECONDS, forget_old),

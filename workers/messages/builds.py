@@ -108,6 +108,9 @@ class BuildImage:
     """Familiar reference to image id, of ``scope``."""
     library_images: dict[str, str] = field(default_factory=dict)
 
+    output_max: int | None = None
+    """Bytes a tar that was asked for may have."""
+
     def hidden(self) -> tuple[str, ...]:
         """Whatever must not be printed, as it may appear."""
         found = [*self.options.secrets.values(), self.source.password]
@@ -191,6 +194,7 @@ class BuildFinished:
     manifest_digest: str | None = None
     output: str | None = None
     """Digest of the upload that holds the tar asked for."""
+    output_size: int = 0
     warnings: tuple[str, ...] = ()
     provenance: str = ""
     """An in-toto statement with SLSA provenance, as JSON."""

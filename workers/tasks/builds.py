@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +44,10 @@ from workers.node import Node
 from workers.oci.descriptor import Platform
 from workers.oci.digest import Digest
 from workers.oci.reference import Reference
+from workers.tasks import outputs
 from workers.tasks.jobs import Cancelled, Check
+
+Writes = Callable[[BinaryIO], None]
 
 DROPPED = 1 << 62
 """The attempt above all others: of a build that is gone."""
@@ -108,7 +110,7 @@ class Builds:
             open_upload=self._open_upload,
             pull=self._pull(command, cancelled),
             push=self._push(command, cancelled),
-            keep_output=self._keep_output,
+            keep_output=self._keep_output(command, cancelled),
             tell=tell,
             log=log,
             cancelled=cancelled,
@@ -118,7 +120,9 @@ class Builds:
         except SlipwayError as error:
             _redact(error, command)
             raise
-        _announce(command, built, emit)
+        output = built.output
+        size = self._node.uploads.content.size(Digest.parse(output)) if output else 0
+        _announce(command, built, size, emit)
 
     def tidy(self, command: BuildImage) -> None:
         """Keep the cache within its budget."""
@@ -180,15 +184,8 @@ class Builds:
 
         return push
 
-    def _keep_output(self, write: Callable[[BinaryIO], None]) -> str:
-        uploads = self._node.uploads
-        with tempfile.TemporaryFile(dir=self._node.places.content) as file:
-            write(file)
-            file.seek(0)
-            with uploads.content.begin() as writer:
-                while chunk := file.read(1 << 20):
-                    writer.write(chunk)
-                return str(uploads.keep(writer))
+    def _keep_output(self, command: BuildImage, cancelled: Check) -> Callable[[Writes], str]:
+        return lambda write: outputs.keep(self._node.uploads, write, cancelled, command.output_max)
 
     # ------------------------------------------------------------------ fencing
 
@@ -274,7 +271,7 @@ def _redact(error: SlipwayError, command: BuildImage) -> None:
         }
 
 
-def _announce(command: BuildImage, built: Built, emit: Emit) -> None:
+def _announce(command: BuildImage, built: Built, output_size: int, emit: Emit) -> None:
     image = built.image
     if image is not None:
         emit(
@@ -296,6 +293,7 @@ def _announce(command: BuildImage, built: Built, emit: Emit) -> None:
             image_id=image.image_id if image else None,
             manifest_digest=image.manifest_digest if image else None,
             output=built.output,
+            output_size=output_size,
             warnings=built.warnings,
             provenance=built.provenance,
         )

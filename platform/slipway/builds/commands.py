@@ -17,7 +17,9 @@ from slipway.catalog.registries import Registries
 from slipway.catalog.upstream import UPSTREAM
 from slipway.jobs.handlers import JobCommand
 from slipway.jobs.models import Job
-from slipway.projects.models import Project
+from slipway.projects import ledger
+from slipway.projects.limits import limits_of
+from slipway.projects.models import Project, Resource
 from slipway.projects.queries import find_library
 from workers.errors import BadCommand
 from workers.messages import BuildImage, BuildSource, Limits, RegistryAccess
@@ -81,11 +83,20 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         ),
         source=_with_account(replace(command.source, password=opened.get("password")), accounts),
         access={**accounts, **home_of_builds(job, command.options)},
+        output_max=_room_for_output(build),
         shared_scope=UPSTREAM,
         library_scope=library.hex if library is not None else None,
         local_images=_images(build.project),
         library_images=_images(library) if library is not None else {},
     )
+
+
+def _room_for_output(build: Build) -> int | None:
+    """What is left of the project's disk, for a tar that will count to it; None without a limit."""
+    limit = limits_of(build.project)[Resource.DISK]
+    if limit is None or build.options.get("output", "image") == "image":
+        return None
+    return max(0, limit - ledger.used(build.project_id).get(Resource.DISK.value, 0))
 
 
 def _access(project: Project) -> dict[str, RegistryAccess]:

@@ -11,6 +11,8 @@ from slipway.hints import Hint, project_hint
 from slipway.ids import parse_id
 from slipway.jobs import progress
 from slipway.nodes.models import Node
+from slipway.projects import ledger
+from slipway.projects.models import Resource
 from workers.messages import BuildDropped, BuildFinished, BuildProgressed, StepFacts
 
 log = structlog.get_logger(__name__)
@@ -18,6 +20,8 @@ log = structlog.get_logger(__name__)
 STEPS_MAX = 2000
 """Kept of a build; those that failed in any case. How many there are is kept with it."""
 WARNINGS_MAX = 500
+OUTPUT = "output"
+"""The holder in the ledger of a tar that a build made."""
 COLUMNS = ("position", "stage", "name", "state", "started_at", "ended_at", "reason", "progress")
 Hints = tuple[Hint, ...]
 
@@ -85,9 +89,12 @@ def finished(event: BuildFinished, node: Node) -> Hints:
         image_id=event.image_id or "",
         manifest_digest=event.manifest_digest or "",
         output=event.output or "",
+        output_size=event.output_size,
+        output_kept=event.output_size > 0,
         warnings=[warning[:2000] for warning in event.warnings[:WARNINGS_MAX]],
         provenance=event.provenance,
     )
+    ledger.settle(build.project_id, OUTPUT, build.hex, {Resource.DISK.value: event.output_size})
     return _told(build)
 
 

@@ -78,6 +78,9 @@ class Build(Row):
     manifest_digest = models.CharField(max_length=80, blank=True)
     output = models.CharField(max_length=80, blank=True)
     """Digest of the tar on the node, where that was asked for."""
+    output_size = models.BigIntegerField(default=0)
+    output_kept = models.BooleanField(default=False)
+    """The tar still lies on the node; it counts to the project's disk."""
     warnings = models.JSONField(default=list)
     provenance = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -94,6 +97,9 @@ class Build(Row):
             models.Index(fields=["project", "-created_at", "-id"], name="builds_build_of_project"),
             models.Index(
                 fields=["created_at"], condition=models.Q(context_kept=True), name="builds_build_kept"
+            ),
+            models.Index(
+                fields=["created_at"], condition=models.Q(output_kept=True), name="builds_build_output"
             ),
             models.Index(
                 fields=["created_at"], condition=models.Q(dropped_at=None), name="builds_build_drop"

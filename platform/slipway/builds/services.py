@@ -16,6 +16,7 @@ from slipway.accounts.actors import Actor
 from slipway.accounts.policy import Action, require
 from slipway.audit.services import record
 from slipway.builds.commands import SOURCE_FIELDS, command_of_build, credentials_in, limits_as_kept, sealed
+from slipway.builds.facts import OUTPUT
 from slipway.builds.models import Build, SourceKind
 from slipway.builds.repeating import Again, docker_as_kept, repeated
 from slipway.builds.requests import BuildRequest, plain_options
@@ -200,6 +201,16 @@ def forget_contexts(now: datetime) -> int:
     """Let go what nodes drop by themselves after a day. How many."""
     old = list(Build.objects.filter(context_kept=True, created_at__lt=now - KEPT_FOR)[:200])
     let_go(old)
+    return len(old)
+
+
+def forget_outputs(now: datetime) -> int:
+    """Let go tars that nodes drop by themselves a day after they were made. How many."""
+    old = list(Build.objects.filter(output_kept=True, job__ended_at__lt=now - KEPT_FOR)[:200])
+    with transaction.atomic():
+        for build in old:
+            Build.objects.filter(pk=build.pk).update(output_kept=False)
+            ledger.release(OUTPUT, build.hex)
     return len(old)
 
 

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from slipway import sweep
+from slipway import drift, sweep
+from slipway.accounts.actors import OPERATOR
 from slipway.builds import services
 from slipway.builds.facts import STEPS_MAX
 from slipway.builds.models import Build
 from slipway.builds.queries import get_build
 from slipway.nodes.models import Node
+from slipway.projects import ledger
+from slipway.projects.models import Resource
+from slipway.projects.quotas import set_limit
 from tests.factories import (
     digest,
 )
@@ -111,6 +115,27 @@ def test_a_result_is_kept_once() -> None:
     assert tell(build, BuildFinished(build.job.hex, build.hex, 9, digest("other"))).image_id == digest(
         "image"
     )
+
+
+def test_an_output_counts_to_the_projects_disk_for_a_day(road: RecordingRoad) -> None:
+    who = world()
+    set_limit(OPERATOR, who[1], Resource.DISK, 1000)
+    build = create(road, who, text(output="tar"))
+    image = create(road, who)
+    tar, other = sent(road)
+    assert (tar.output_max, other.output_max) == (1000, None)
+    event = BuildFinished(build.job.hex, build.hex, 1, output=digest("tar"), output_size=700)
+    build = succeed(tell(begin(build), event))
+    assert (build.output, ledger.used(who[1].pk)["disk_bytes"]) == (digest("tar"), 700)
+    create(road, who, text(output="files"))
+    succeed(begin(image))
+    road.commit()
+    assert sent(road)[-1].output_max == 300
+    assert drift.reconcile(dry_run=True) == 0
+    assert services.forget_outputs(timezone.now() + timedelta(hours=22)) == 0
+    assert services.forget_outputs(timezone.now() + timedelta(hours=24)) == 1
+    assert "disk_bytes" not in ledger.used(who[1].pk)
+    assert drift.reconcile(dry_run=True) == 0
 
 
 def test_a_silent_worker_is_noticed_and_the_next_attempt_fences_it(road: RecordingRoad) -> None:
