@@ -13,7 +13,8 @@ from workers.engine.logwriting import LogWriter
 from workers.engine.places import Places
 from workers.errors import NoSpace
 from workers.messages import Event
-from workers.tasks.jobs import Check, JobCommand, Jobs, Work
+from workers.tasks.jobfiles import JobCommand
+from workers.tasks.jobs import Check, Jobs, Work
 
 
 @dataclass
@@ -60,7 +61,7 @@ class JobNode:
     def ended(self, job: str) -> bool:
         """Its outcome is told, it is tidied up, and nothing but the outcome is kept."""
         path = self.places.job(job)
-        return path.exists() and '"command": null' in path.read_text()
+        return path.exists() and '"sealed": null' in path.read_text()
 
     @classmethod
     def living(cls, directory: Path) -> Iterator[JobNode]:

@@ -21,8 +21,8 @@ from workers.messages import (
     JobSucceeded,
     ProjectSlice,
 )
-from workers.tasks import jobs as module
-from workers.tasks.jobs import JobCommand, Superseded
+from workers.tasks.jobfiles import JobCommand, JobFiles
+from workers.tasks.jobs import Superseded
 
 
 def attempt(number: int, job: str = "j") -> BuildImage:
@@ -153,7 +153,7 @@ def test_a_worker_that_dies_leaves_the_highest_attempt_to_the_next_one(node: Job
     dies.submit(attempt(1))
     eventually(lambda: builds.begun == [1])
     dies.submit(attempt(2))
-    assert module._load(node.places.job("j")) == (attempt(2), None)
+    assert JobFiles(node.places).load("j") == (attempt(2), None)
     builds.go.set()
     eventually(lambda: node.ended("j"))
 

@@ -26,10 +26,9 @@ from workers.messages import (
     JobProgressed,
     JobStarted,
     JobSucceeded,
-    encode,
 )
 from workers.tasks import jobs as module
-from workers.tasks.jobs import JobCommand
+from workers.tasks.jobfiles import JobCommand, JobFiles
 from workers.tasks.reporting import PROGRESS_EVERY, Reporter
 
 UPLOAD = "sha256:" + "0" * 64
@@ -94,7 +93,7 @@ def test_what_a_job_writes_is_read_while_it_runs_and_after(node: JobNode) -> Non
 
 
 def test_a_job_begun_again_goes_on_with_its_log_and_says_so(node: JobNode) -> None:
-    module._store(node.places.job("j"), import_image("j"), None)
+    JobFiles(node.places).store("j", import_image("j"), None)
     LogWriter(node.places.job_log("j")).write("half of i")  # its worker was killed here
     node.start()
     eventually(lambda: node.ended("j"))
@@ -170,7 +169,7 @@ def test_more_jobs_than_slots_wait_in_order(node: JobNode) -> None:
 def test_a_worker_that_dies_leaves_its_jobs_to_the_next_one(node: JobNode) -> None:
     # What a killed worker leaves: commands on disk, nobody at work.
     for name in ("first", "second"):
-        module._store(node.places.job(name), import_image(name), None)
+        JobFiles(node.places).store(name, import_image(name), None)
         os.utime(node.places.job(name), ns=(0, 1_000 if name == "first" else 2_000))
     node.places.job("first").with_name(".half.123").write_text("half")
     node.slots = 1
@@ -214,19 +213,12 @@ def test_outcomes_are_forgotten_after_a_week_and_waiting_jobs_never(node: JobNod
     jobs.submit(import_image("old"))
     eventually(lambda: node.ended("old"))
     waiting = node.places.job("waiting")
-    module._store(waiting, import_image("waiting"), None)
+    JobFiles(node.places).store("waiting", import_image("waiting"), None)
     for path in (node.places.job("old"), waiting):
         os.utime(path, (0, time.time() - module.KEPT - 1))
     jobs.submit(BakeImage("new", "scope", "busybox", "busybox", "latest"))
     eventually(lambda: not node.places.job("old").exists())
     assert waiting.exists()
-
-
-def test_a_job_file_holds_the_command_as_it_came(node: JobNode) -> None:
-    path = node.places.job("j")
-    module._store(path, import_image("j"), None)
-    assert module._load(path) == (import_image("j"), None)
-    assert encode(import_image("j")).replace('"', '\\"') in path.read_text()
 
 
 def test_progress_is_thinned_out_and_logged_once_for_each_detail(tmp_path: Path) -> None:

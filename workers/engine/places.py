@@ -240,6 +240,11 @@ class Places:
         return self.run / "node"
 
     @property
+    def job_key(self) -> Path:
+        """What commands of jobs are sealed with while they lie on the disk."""
+        return self.node_run / "jobs.key"
+
+    @property
     def namespaces(self) -> Path:
         return self.node_run / "userns"
 

@@ -36,7 +36,8 @@ from workers.messages import (
 from workers.node import Node
 from workers.tasks import builds, containers, images
 from workers.tasks.failures import failure_of
-from workers.tasks.jobs import Check, JobCommand, Jobs, Work
+from workers.tasks.jobfiles import JobCommand
+from workers.tasks.jobs import Check, Jobs, Work
 
 STOP_AGAIN = 0.5
 TROUBLE_AGAIN = 5.0

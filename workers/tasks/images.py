@@ -18,7 +18,8 @@ from workers.node import Node
 from workers.oci.digest import Digest
 from workers.tasks import transfers
 from workers.tasks.baking import bake
-from workers.tasks.jobs import Check, JobCommand
+from workers.tasks.jobfiles import JobCommand
+from workers.tasks.jobs import Check
 from workers.tasks.reporting import Reporter, tell
 
 

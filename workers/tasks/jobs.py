@@ -13,7 +13,6 @@ and only then does the next one begin. Once a result is told it stands, whicheve
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import shutil
@@ -26,31 +25,25 @@ from pathlib import Path
 import structlog
 
 from workers import crash
-from workers.content import write_durably
 from workers.engine.host import Emit
 from workers.engine.logwriting import LogWriter
 from workers.engine.places import Places
 from workers.errors import SlipwayError
 from workers.messages import (
-    BakeImage,
     BuildFinished,
     BuildImage,
     Event,
-    ImportImage,
     JobCancelled,
     JobFailed,
     JobProgressed,
     JobStarted,
     JobSucceeded,
-    PruneBuildCache,
     PullImage,
     PushImage,
-    RemoveImage,
-    decode_command,
-    decode_event,
     encode,
 )
 from workers.tasks.failures import failure_of
+from workers.tasks.jobfiles import JobCommand, JobFiles
 
 SLOTS = 2
 """Jobs at once. Both cores of a small node stay usable for containers."""
@@ -67,7 +60,6 @@ HEARTBEAT = 5.0
 PAUSE = 5.0
 """Seconds between attempts to journal the end of a job."""
 
-JobCommand = ImportImage | BakeImage | RemoveImage | PullImage | PushImage | BuildImage | PruneBuildCache
 _Outcome = JobSucceeded | JobFailed | JobCancelled
 _Lane = queue.SimpleQueue[JobCommand | None]
 log = structlog.get_logger(__name__)
@@ -109,6 +101,7 @@ class Jobs:
         builds: int = BUILDS,
     ) -> None:
         self._places, self._emit, self._work = places, emit, work
+        self._files = JobFiles(places)
         self._here: _Lane = queue.SimpleQueue()
         self._transfers: _Lane = queue.SimpleQueue()
         self._builds: _Lane = queue.SimpleQueue()
@@ -137,8 +130,10 @@ class Jobs:
             if path.name.startswith("."):
                 path.unlink()  # half-written by a worker that died
                 continue
-            command, outcome = _load(path)
-            if command is not None and outcome is not None:
+            command, outcome = self._files.load(path.name)
+            if command is None and outcome is None:
+                path.unlink()  # it is sent again
+            elif command is not None and outcome is not None:
                 self._finish(command, outcome)
             elif command is not None:
                 log.info("job_resumed", job=command.job)
@@ -147,14 +142,13 @@ class Jobs:
 
     def submit(self, command: JobCommand) -> None:
         """The job will be done, whatever dies; of its attempts the highest. Raise ``NoSpace``."""
-        path = self._places.job(command.job)
         with self._lock:
             held = self._held.get(command.job)
             if held is not None and not self._may_supersede(command, held):
                 return
-            outcome = _load(path)[1] if path.exists() else None
+            outcome = self._files.load(command.job)[1]
             if outcome is None:
-                _store(path, command, None)
+                self._files.store(command.job, command, None)
                 self._held[command.job] = command
         crash.point("job.accepted")
         if outcome is not None:
@@ -169,9 +163,8 @@ class Jobs:
 
         One that has not come yet will never begin.
         """
-        path = self._places.job(job)
         with self._lock:
-            command, outcome = _load(path) if path.exists() else (None, None)
+            command, outcome = self._files.load(job)
             if outcome is None:
                 self._cancelled.add(job)
                 if job in self._running:
@@ -180,7 +173,7 @@ class Jobs:
                 self._settled.add(job)
             self._emit(outcome)
             if command is None:
-                _store(path, None, outcome)
+                self._files.store(job, None, outcome)
                 self._settled.discard(job)
                 return
         self._finish(command, outcome)
@@ -216,9 +209,9 @@ class Jobs:
 
     def _begin(self, job: str) -> JobCommand | None:
         """Its highest attempt; None when it was cancelled while it waited."""
-        path = self._places.job(job)
         with self._lock:
-            if not path.exists() or _load(path)[1] is not None:
+            command, outcome = self._files.load(job)
+            if command is None or outcome is not None:
                 return None
             self._running[job] = JobProgressed(job, "Begun")
             return self._held[job]
@@ -324,13 +317,12 @@ class Jobs:
 
     def _finish(self, command: JobCommand, outcome: Event) -> None:
         """In this order each step may be the last one a dying worker takes."""
-        path = self._places.job(command.job)
-        _store(path, command, outcome)
+        self._files.store(command.job, command, outcome)
         crash.point("job.before_tidy")
         self._work.tidy(command)
         crash.point("job.after_tidy")
         with self._lock:  # whoever finds the job ended finds it given back as well
-            _store(path, None, outcome)
+            self._files.store(command.job, None, outcome)
             self._held.pop(command.job, None)
             self._settled.discard(command.job)
             self._cancelled.discard(command.job)
@@ -341,7 +333,7 @@ class Jobs:
             old = [Path(entry.path) for entry in entries if entry.stat().st_mtime < limit]
         for path in old:
             with contextlib.suppress(FileNotFoundError):
-                if _load(path)[0] is None:
+                if self._files.load(path.name)[0] is None:
                     path.unlink()
         limit = time.time() - LOG_KEPT
         with os.scandir(self._places.job_logs) as entries:
@@ -364,15 +356,3 @@ def _last_words(outcome: _Outcome) -> tuple[str, str]:
             return "Cancelled.", "stderr"
         case JobFailed():
             return f"Failed: {outcome.cause.message}", "stderr"
-
-
-def _store(path: Path, command: JobCommand | None, outcome: Event | None) -> None:
-    body = {"command": command and encode(command), "outcome": outcome and encode(outcome)}
-    write_durably(path, json.dumps(body).encode())
-
-
-def _load(path: Path) -> tuple[JobCommand | None, Event | None]:
-    body = json.loads(path.read_text())
-    command = decode_command(body["command"]) if body["command"] else None
-    assert command is None or isinstance(command, JobCommand)  # noqa: S101 - ours
-    return command, decode_event(body["outcome"]) if body["outcome"] else None
