@@ -25,6 +25,7 @@ from workers.errors import (
     FetchFailed,
     InvalidContext,
     InvalidDockerfile,
+    SlipwayError,
 )
 from workers.messages import RegistryAccess
 
@@ -148,6 +149,35 @@ def test_copying_over_a_directory_and_through_a_file_are_errors(builds: BuildRig
 def test_stages_that_are_not_there_or_not_yet_are_refused(builds: BuildRig, line: str) -> None:
     with pytest.raises(Exception, match=r"9|two"):
         builds.build(f"FROM base\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "near", "suggestion"),
+    [
+        ("COPY pgae /x", "pgae", "page"),
+        ("COPY --chmod=644 \\\n  ./sub/tow.txt /x", "sub/tow.txt", "sub/two.txt"),
+        ("COPY sbu/two.txt /x", "sbu/two.txt", "sub/two.txt"),
+        ("COPY --from=base /etc/passwt /x", "etc/passwt", "etc/passwd"),
+        ("COPY --chown=roto page /x", "roto", "root"),
+        ("COPY --chown=0:roto file /x", "roto", "root"),
+        ("RUN --mount=type=bind,source=pgae,target=/x true", "pgae", "page"),
+        ("COPY nothing-like-it /x", "nothing-like-it", None),
+        ("RUN exit 3", "RUN", None),
+    ],
+)
+def test_what_is_found_wrong_on_the_way_has_its_line_marked_and_what_was_meant(
+    builds: BuildRig, line: str, near: str, suggestion: str | None
+) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        builds.build(f"FROM base\n{line}\n", {"page": "x", "sub/two.txt": "x"})
+    facts = caught.value.facts
+    text = str(facts["text"])
+    assert text in line.splitlines()
+    start = str(facts["marker"]).index("^")
+    assert text[start : start + str(facts["marker"]).count("^")] == near
+    assert facts["line"] == 2 + line.splitlines().index(text)
+    assert facts.get("suggestion") == suggestion
+    assert suggestion is None or f"did you mean {suggestion}?" in caught.value.message
 
 
 def test_an_unknown_instruction_is_refused_with_its_line(builds: BuildRig) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from workers.engine.build import modes, sources
+from workers.engine.build import modes, owners, sources
 from workers.engine.build.executing import Run, run
 from workers.engine.build.graph import StagePlan
 from workers.engine.build.placing import Excluded, Found, Wanted, collect, place
@@ -27,7 +27,6 @@ from workers.engine.build.steps import (
 )
 from workers.engine.build.uppers import Dress, Upper
 from workers.engine.dockerfile.ignore import Ignore
-from workers.engine.runtime import users
 
 _WHAT = "build context"
 
@@ -172,7 +171,7 @@ def _owner(chown: str | None, stack: Stack, count: int) -> tuple[int, int] | Non
     if not chown:
         return None
     user, _, group = chown.partition(":")
-    resolved = users.resolve(chown if group else user, reader(stack), count=count)
+    resolved = owners.resolve(chown if group else user, reader(stack), count=count)
     if not group and user.isdigit():
         return resolved.uid, resolved.uid
     return resolved.uid, resolved.gid

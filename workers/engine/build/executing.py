@@ -13,6 +13,7 @@ from typing import Any
 
 from workers.content import no_space
 from workers.engine import bundles, leases, snapshots
+from workers.engine.build import owners
 from workers.engine.build import room as rooms
 from workers.engine.build.output import Lines
 from workers.engine.build.room import WEIGHT, Room
@@ -178,7 +179,7 @@ def _config(task: Run, container: str, rootfs: Path, userns: Path, mounts: Mount
         bundle=room.places.bundle(container),
         userns=userns,
         cgroup=f"{room.cgroup}/{container[:12]}",
-        user=users.resolve(step.user, users.reader(rootfs), count=room.project.uid_count),
+        user=owners.resolve(step.user, users.reader(rootfs), count=room.project.uid_count),
         runtime_compiles_seccomp=compiles,
         filter="" if compiles else engine.filters.encoded(spec.CAPABILITIES),
         swap_limits=engine.cgroups.limits_swap,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from workers.engine.build.matching import has_wildcards, pattern, unescaped
 from workers.engine.build.stacks import Node, Parts, Stack, split
 from workers.engine.build.uppers import Dress, Upper
+from workers.engine.dockerfile.errors import nearest
 from workers.engine.dockerfile.ignore import Ignore, InvalidPattern, Place
 from workers.errors import BuildFailed
 
@@ -155,7 +156,13 @@ def _found(wanted: Wanted, parts: Parts, excluded: Excluded | None) -> Found:
     if node is None:
         shown = "/".join(parts)
         hint = "; a rule of .dockerignore may leave it out" if wanted.hides_ignored else ""
-        raise BuildFailed(f'"/{shown}": not found in the {wanted.what}{hint}', path=f"/{shown}")
+        guess = nearest_path(wanted.stack, parts)
+        meant = f" (did you mean {guess}?)" if guess else ""
+        raise BuildFailed(
+            f'"/{shown}": not found in the {wanted.what}{meant}{hint}',
+            path=f"/{shown}",
+            suggestion=guess or None,
+        )
     name = parts[-1] if parts else ""
     if excluded is not None and wanted.parents:
         excluded = _below(split(wanted.pivot), parts if node.is_directory else parts[:-1], excluded)
@@ -165,6 +172,18 @@ def _found(wanted: Wanted, parts: Parts, excluded: Excluded | None) -> Found:
         entries = () if excluded is not None and excluded(name) else (("", node),)
     found = Found(name, node, entries, wanted.may_link)
     return _with_parents(wanted, parts, found) if wanted.parents else found
+
+
+def nearest_path(stack: Stack, parts: Parts) -> str:
+    """The path that was probably meant, by the names beside the first one that is not there; or nothing."""
+    for depth in range(len(parts)):
+        _, directory = stack.resolve(parts[:depth])
+        if directory is None or not directory.is_directory:
+            return ""
+        if stack.resolve(parts[: depth + 1])[1] is None:
+            guess = nearest(parts[depth], stack.names(directory))
+            return "/".join((*parts[:depth], guess, *parts[depth + 1 :])) if guess else ""
+    return ""
 
 
 def _below(pivot: Parts, source: Parts, excluded: Excluded) -> Excluded:

@@ -289,15 +289,7 @@ def _resolved(resolve: Resolve, base: ImageRoot, location: Location, names: Iter
             location
         ) from None
     except SlipwayError as error:
-        spot = location.find(base.reference)
-        text, marker = spot.marked
-        place: dict[str, str | int | None] = {
-            "file": location.file,
-            "line": spot.line,
-            "text": text,
-            "marker": marker,
-        }
-        error.facts.update(place | error.facts)
+        error.facts.update(location.facts(base.reference) | error.facts)
         guess = nearest(base.reference, names)
         if guess:
             error.facts["suggestion"] = guess

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from workers.engine import snapshots
-from workers.engine.build.placing import Wanted, collect, place
+from workers.engine.build.placing import Wanted, collect, nearest_path, place
 from workers.engine.build.room import Room
 from workers.engine.build.sshagent import listening
 from workers.engine.build.sshkeys import Key
-from workers.engine.build.stacks import Node, Stack
+from workers.engine.build.stacks import Node, Stack, split
 from workers.engine.build.steps import BindMount, CacheMount, Root, RunStep, SecretMount, SshMount, TmpfsMount
 from workers.engine.build.uppers import Dress, Upper
 from workers.engine.kernel import Mount
@@ -111,7 +111,13 @@ def _bind(maker: _Maker, mount: BindMount) -> None:
     place_, stack = _root(maker, mount.root)
     parts, node = stack.resolve(mount.source)
     if node is None:
-        raise BuildFailed(f"The source {mount.source} of the mount at {mount.target} does not exist")
+        guess = nearest_path(stack, split(mount.source))
+        meant = f" (did you mean {guess}?)" if guess else ""
+        raise BuildFailed(
+            f"The source {mount.source} of the mount at {mount.target} does not exist{meant}",
+            path=mount.source,
+            suggestion=guess or None,
+        )
     maker.bind(place_.joinpath(*parts), mount.target, directory=node.is_directory, read_only=mount.read_only)
 
 

@@ -35,6 +35,8 @@ from workers.messages import LayerFacts
 AT_ONCE = 2
 """Steps of one build that work at the same time; a build has one CPU unless it was given more."""
 _LOOK = 0.1
+_NEAR = ("path", "user", "group", "secret", "ssh", "url", "image")
+"""Facts of an error that may stand in the instruction's text: the marker goes under the first that does."""
 
 MadeBy = Callable[[], tuple[Path, int]]
 """Does a step: the directory that is its layer, and the bytes in it."""
@@ -201,8 +203,9 @@ def _placed(error: BaseException, stage: StagePlan, step: Step | None) -> None:
     """Say where in the Dockerfile it happened."""
     if isinstance(error, SlipwayError):
         location = stage.location if step is None else step.location
-        error.facts.setdefault("file", location.file)
-        error.facts.setdefault("line", location.first_line)
+        said = (str(error.facts[name]).lstrip("/") for name in _NEAR if error.facts.get(name))
+        near = next((each for each in said if each in location.text), "")
+        error.facts.update(location.facts(near) | error.facts)
         error.facts.setdefault("step", stage.base_name if step is None else step.name)
 
 

@@ -28,6 +28,12 @@ class Location:
             self.first_line, column, max(1, len(first.split(maxsplit=1)[0]) if first.strip() else 1), first
         )
 
+    def facts(self, fragment: str) -> dict[str, str | int]:
+        """Of an error at this place, as people see it."""
+        spot = self.find(fragment)
+        text, marker = spot.marked
+        return {"file": self.file, "line": spot.line, "text": text, "marker": marker}
+
 
 @dataclass(frozen=True)
 class Spot:
