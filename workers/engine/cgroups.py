@@ -159,6 +159,14 @@ class Cgroups:
         except FileNotFoundError:
             return 0
 
+    def forks_refused(self, path: str) -> int:
+        """How often there was to be a process more than allowed; 0 when the cgroup is gone. Version 1 and
+        kernels before 6.11 count it where the process was to be, later ones where the limit is."""
+        try:
+            return parse_flat((self._in("pids", path) / "pids.events").read_text()).get("max", 0)
+        except FileNotFoundError:
+            return 0
+
     def pids(self, path: str) -> set[int]:
         """Every process of the cgroup and those below it, in whatever tree it sits."""
         found: set[int] = set()

@@ -18,7 +18,6 @@ from workers.errors import (
     NoSuchImage,
     StepFailed,
 )
-from workers.messages import Limits
 
 
 def test_an_image_holds_what_its_steps_made_and_runs(builds: BuildRig) -> None:
@@ -150,14 +149,6 @@ def test_a_program_that_is_not_there_is_exit_code_127(builds: BuildRig) -> None:
         builds.build('FROM base\nRUN ["/no/such"]\n')
 
 
-def test_too_much_memory_is_said_so(builds: BuildRig) -> None:
-    with pytest.raises(BuildExceeded, match=r"build exceeded 64 MiB at step 2/2"):
-        builds.build(
-            "FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1; exit 1\n",
-            limits=Limits(memory_bytes=64 << 20),
-        )
-
-
 def test_too_much_time_is_said_so(builds: BuildRig) -> None:
     with pytest.raises(BuildExceeded, match="build exceeded its time at step 2/2"):
         builds.build("FROM base\nRUN sleep 100\n", timeout=0.3)
@@ -244,6 +235,24 @@ def test_locked_cache_mounts_are_one_after_the_other(builds: BuildRig) -> None:
         "FROM scratch\nCOPY --from=a /done /a\nCOPY --from=b /done /b\n"
     )
     assert (builds.text(built, "/a"), builds.text(built, "/b")) == ("a\n", "b\n")
+
+
+@pytest.mark.parametrize(
+    ("sharing", "a", "b", "after"),
+    [("shared", ["a", "b"], ["a", "b"], [["a", "b"]]), ("private", ["a"], ["b"], [["a"], ["b"]])],
+)
+def test_writers_at_once_see_one_another_or_have_their_own(
+    builds: BuildRig, sharing: str, a: list[str], b: list[str], after: list[list[str]]
+) -> None:
+    mount = f"--mount=type=cache,id=s,sharing={sharing},target=/c"
+    step = f"RUN {mount} echo {{0}} > /c/{{0}}; sleep 1; ls /c > /seen\n"
+    built = builds.build(
+        f"FROM base AS a\n{step.format('a')}FROM base AS b\n{step.format('b')}"
+        "FROM scratch\nCOPY --from=a /seen /a\nCOPY --from=b /seen /b\n"
+    )
+    assert (builds.text(built, "/a").split(), builds.text(built, "/b").split()) == (a, b)
+    again = builds.build(f"FROM base\nRUN {mount} ls /c > /seen\n")
+    assert builds.text(again, "/seen").split() in after  # one of them is found again
 
 
 def test_equal_steps_of_builds_at_once_are_done_once(builds: BuildRig) -> None:

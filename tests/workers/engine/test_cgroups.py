@@ -69,7 +69,10 @@ def version1(tmp_path: Path) -> Cgroups:
     }
     write(tmp_path / "memory" / here, memory)
     write(tmp_path / "cpuacct" / here, {"cpuacct.usage": "123456789\n", "cgroup.procs": "11\n"})
-    write(tmp_path / "pids" / here, {"pids.current": "4\n", "cgroup.procs": "11\n12\n"})
+    write(
+        tmp_path / "pids" / here,
+        {"pids.current": "4\n", "pids.events": "max 5\n", "cgroup.procs": "11\n12\n"},
+    )
     write(tmp_path / "pids" / here / "nested", {"cgroup.procs": "13\n"})
     return Cgroups("slipway", Hierarchy(None, {name: tmp_path / name for name in names}))
 
@@ -83,6 +86,7 @@ def version2(tmp_path: Path) -> Cgroups:
         "memory.events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\n",
         "cpu.stat": "usage_usec 123456\nuser_usec 1\n",
         "pids.current": "4\n",
+        "pids.events": "max 5\n",
         "cgroup.procs": "11\n12\n",
     }
     write(tmp_path / "slipway/p/c", files)
@@ -93,6 +97,7 @@ def test_version_1_is_read_from_its_controllers(version1: Cgroups) -> None:
     path = version1.path("p", "c")
     assert version1.usage(path) == Usage(123456789, 3500, 64 << 20, 4)
     assert version1.oom_kills(path) == 2
+    assert version1.forks_refused(path) == 5
     assert version1.pids(path) == {11, 12, 13}
 
 
@@ -100,6 +105,7 @@ def test_version_2_is_read_from_its_one_tree(version2: Cgroups) -> None:
     path = version2.path("p", "c")
     assert version2.usage(path) == Usage(123456000, 3500, None, 4)
     assert version2.oom_kills(path) == 2
+    assert version2.forks_refused(path) == 5
     assert version2.pids(path) == {11, 12}
 
 
@@ -107,6 +113,7 @@ def test_version_2_is_read_from_its_one_tree(version2: Cgroups) -> None:
 def test_a_cgroup_that_is_gone_holds_nobody(version: str, request: pytest.FixtureRequest) -> None:
     cgroups: Cgroups = request.getfixturevalue(version)
     assert cgroups.oom_kills("/slipway/p/other") == 0
+    assert cgroups.forks_refused("/slipway/p/other") == 0
     assert cgroups.pids("/slipway/p/other") == set()
     cgroups.kill("/slipway/p/other")
     cgroups.remove("/slipway/p/other")

@@ -250,11 +250,12 @@ def _perform(task: Run, container: str, work: Path, address: str, program: dict[
             if address:
                 pid = int(pidfile.read_text())
                 engine.networks.attach(task.room.project, container, address, pid)
+            refused = engine.cgroups.forks_refused(task.room.cgroup)
             runtime.start(container)
             _pump(task, readers, watch)
         finally:
             os.close(watch)
-        _judge(task, container)
+        _judge(task, container, refused)
     finally:
         for descriptor in readers:
             os.close(descriptor)
@@ -311,7 +312,7 @@ def _drain(descriptor: int, lines: Lines) -> bool:
     return bool(chunk)
 
 
-def _judge(task: Run, container: str) -> None:
+def _judge(task: Run, container: str, refused_before: int) -> None:
     status = task.room.reaping.status(container)
     if status is None:
         raise RuntimeFailed("The process that watches this build's containers was killed")
@@ -319,10 +320,16 @@ def _judge(task: Run, container: str) -> None:
     if code == 0:
         return
     code = 128 - code if code < 0 else code
-    if task.room.engine.cgroups.oom_kills(f"{task.room.cgroup}/{container[:12]}"):
+    cgroups, cgroup = task.room.engine.cgroups, f"{task.room.cgroup}/{container[:12]}"
+    if cgroups.oom_kills(cgroup):
         size = task.room.limits.memory_bytes
         raise BuildExceeded(
             f"build exceeded {_shown(size)} at step {task.number}", limit="memory", bytes=size, exit_code=code
+        )
+    if cgroups.forks_refused(cgroup) or cgroups.forks_refused(task.room.cgroup) > refused_before:
+        most = task.room.limits.pids
+        raise BuildExceeded(
+            f"build exceeded {most} processes at step {task.number}", limit="pids", pids=most, exit_code=code
         )
     if _is_full(task.room.directory):
         raise no_space(task.room.directory)
