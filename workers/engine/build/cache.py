@@ -65,6 +65,11 @@ class Cache:
         self._places = places
         self._lock = threading.RLock()
         self._pins: Counter[tuple[str, str]] = Counter()
+        self._sessions: set[int] = set()
+        """Numbers of those that are open."""
+        self._last = 0
+        self._doomed: dict[Path, int] = {}
+        """The number of the last session that may still read what was doomed."""
         self._working: dict[tuple[str, str], _Turn] = {}
         self._database = self._open()
 
@@ -241,8 +246,13 @@ class Cache:
                 place = (path.parent.name, path.name)
                 if place not in known and not self._pins[place]:
                     self._doom(path)
-            doomed = list(self._places.build_doomed.iterdir()) if not +self._pins else []
-        for path in doomed:
+            oldest = min(self._sessions, default=self._last + 1)
+            gone = [path for path, last in self._doomed.items() if last < oldest]
+            for path in gone:
+                del self._doomed[path]
+            if not self._sessions:  # what an earlier process left
+                gone += [path for path in self._places.build_doomed.iterdir() if path not in gone]
+        for path in gone:
             remove_tree(path)
 
     # ------------------------------------------------------------------ pins
@@ -251,11 +261,22 @@ class Cache:
     def session(self, project: str) -> Iterator[Session]:
         """For one build."""
         session = Session(project, set())
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._sessions.add(number)
         try:
             yield session
         finally:
             with self._lock:
+                self._sessions.discard(number)
                 self._pins.subtract((project, key) for key in session.keys)
+                self._pins = +self._pins
+
+    def remembered(self) -> int:
+        """What of builds is kept in memory: nothing when none runs and all was tidied."""
+        with self._lock:
+            return len(self._pins) + len(self._working) + len(self._sessions) + len(self._doomed)
 
     def _pin(self, session: Session, key: str) -> None:
         if key not in session.keys:
@@ -301,7 +322,9 @@ class Cache:
 
     def _doom(self, path: Path) -> None:
         if path.exists():
-            path.rename(self._places.build_doomed / secrets.token_hex(16))
+            aside = self._places.build_doomed / secrets.token_hex(16)
+            path.rename(aside)
+            self._doomed[aside] = self._last
 
 
 @dataclass
