@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from slipway.accounts.actors import Actor
-from slipway.accounts.errors import NotAllowed
+from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.models import Membership, ProjectMembership, Token, TokenScope, User
 from slipway.accounts.policy import Action, can, require
 from slipway.projects.models import Project
@@ -149,7 +149,10 @@ def require_write(
         raise NoSuchRepository(path)
     if there is not None and not may_write(access.actor, project) and may_read(access.actor, there):
         raise NotAllowed(f"You may pull from {path} but not {verb.value} there.")
-    require(access.actor, Action.WRITE, project)
+    try:
+        require(access.actor, Action.WRITE, project)
+    except NotFound as error:  # in the words for what does not exist: whether it does is not to be told
+        raise NoSuchRepository(path) from error
     if not access.has(path, verb):
         raise InsufficientGrant(f"This token does not say that it may {verb.value} to {path}.")
 
