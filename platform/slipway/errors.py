@@ -51,6 +51,7 @@ STATUS: dict[str, int] = {
     "NAME_TAKEN": 409,
     "TAG_IMMUTABLE": 409,
     "BLOB_IN_USE": 409,
+    "MANIFEST_IN_USE": 409,
     "IMAGE_IN_USE": 409,
     "JOB_ENDED": 409,
     "JOB_ACTIVE": 409,

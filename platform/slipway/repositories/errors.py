@@ -75,6 +75,12 @@ class BlobInUse(UserError):
     code = "BLOB_IN_USE"
 
 
+class ManifestInUse(UserError):
+    """An index names it."""
+
+    code = "MANIFEST_IN_USE"
+
+
 class InsufficientGrant(UserError):
     """The bearer token does not say enough, but its holder would be given one that does."""
 

@@ -16,6 +16,7 @@ from slipway.repositories.access import Access, Verb, require_write
 from slipway.repositories.documents import MAX_SIZE, Document, parse_manifest
 from slipway.repositories.errors import (
     BlobInUse,
+    ManifestInUse,
     ManifestTooLarge,
     MissingBlobs,
     NoSuchManifest,
@@ -205,13 +206,14 @@ def delete_manifest(access: Access, path: str, digest: str) -> Freed:
 
     Of an index that is: its manifests that no tag and no other index names; of any: its referrers without a
     tag. Raise ``NoSuchRepository``, ``NotAllowed``, ``InsufficientGrant``, ``NoSuchManifest``,
-    ``TagImmutable``.
+    ``TagImmutable``, ``ManifestInUse`` while an index names it.
     """
     with transaction.atomic():
         repository = _lock_for_deletion(access, path)
         manifest = get_manifest(repository, str(Digest.parse(digest)), content=False)
         for tag in manifest.tags.all():
             _require_removable(repository, tag.name)
+        _require_unnamed(repository, manifest)
         freed = remove(repository, [manifest])
         record(
             access, "manifest.delete", repository, digest=digest, manifests=freed.manifests, freed=freed.size
@@ -294,6 +296,18 @@ def _lock_for_deletion(access: Access, path: str) -> Repository:
     require_write(access, path, repository.project, Verb.DELETE, there=repository)
     links.lock(repository)
     return repository
+
+
+def _require_unnamed(repository: Repository, manifest: Manifest) -> None:
+    """An index without one of its manifests is broken for whoever pulls that platform."""
+    indexes = list(manifest.parents.values_list("index__digest", flat=True))
+    if indexes:
+        more = f" and {len(indexes) - 1} more" if len(indexes) > 1 else ""
+        raise ManifestInUse(
+            f"The index {indexes[0]}{more} of {repository.path} names {manifest.digest}; "
+            "delete that and it goes with it.",
+            indexes=len(indexes),
+        )
 
 
 def _require_removable(repository: Repository, tag: str) -> None:

@@ -13,7 +13,7 @@ from slipway.accounts.models import Role
 from slipway.audit.models import Entry
 from slipway.blobs.directory import DirectoryStore
 from slipway.repositories import collection, manifests
-from slipway.repositories.errors import TagImmutable
+from slipway.repositories.errors import ManifestInUse, TagImmutable
 from slipway.repositories.models import Manifest, Repository, Tag, Visibility
 from slipway.repositories.retention import Rules, TagFacts, judge
 from slipway.repositories.services import change, set_rules
@@ -156,3 +156,15 @@ def test_only_maintainers_change_rules_and_visibility(pusher: Pusher) -> None:
         change(pusher.actor, repository, immutable_tags=["x"] * 21, readme="lost")
     repository.refresh_from_db()
     assert repository.readme == "# Hello"
+
+
+def test_what_an_index_names_is_not_deleted_under_it(pusher: Pusher) -> None:
+    inner = pusher.image("web", None, b"layer")
+    index = pusher.manifest("web", "v1", image_index(descriptor(bytes(inner.content), OCI_MANIFEST)))
+    repository = Repository.objects.get()
+    for immutable in (["v*"], []):
+        set_rules(pusher.actor, repository, immutable_tags=immutable)
+        with pytest.raises(ManifestInUse, match=index.digest):
+            manifests.delete_manifest(pusher.access, repository.path, inner.digest)
+    assert manifests.delete_manifest(pusher.access, repository.path, index.digest).manifests == 2
+    assert Manifest.objects.count() == 0
