@@ -138,7 +138,7 @@ class ManifestOut(serializers.Serializer):
     created_at = serializers.DateTimeField()
 
     def get_unique_size(self, manifest: Manifest) -> int:
-        return queries.unique_bytes([manifest])
+        return manifests.frees(manifest)
 
     def get_tags(self, manifest: Manifest) -> list[str]:
         return [tag.name for tag in manifest.tags.all()]

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from slipway.audit.services import Who, record
 from slipway.repositories import links
-from slipway.repositories.manifests import Freed, is_immutable, remove
+from slipway.repositories.manifests import Freed, is_immutable, remove, with_dependants
 from slipway.repositories.models import Manifest, Repository, Tag
 from slipway.repositories.queries import unique_bytes
 from slipway.repositories.retention import Rules, TagFacts, Verdict, judge
@@ -33,7 +33,7 @@ class Plan:
     verdicts: Sequence[Verdict]
     """The newest tag first."""
     manifests: Sequence[Manifest]
-    """Those that go: no kept tag and no kept index names them."""
+    """Those that go: no kept tag and no kept index names them, nor is their subject kept."""
     freed: int
     """Bytes, as far as the project is concerned."""
 
@@ -61,7 +61,8 @@ def plan(repository: Repository, rules: Rules, images: Images, now: datetime) ->
         .defer("content")
         .distinct()
     )
-    return Plan(verdicts, manifests, unique_bytes(manifests))
+    all_of_them = with_dependants(repository, manifests, going)
+    return Plan(verdicts, all_of_them, unique_bytes(all_of_them))
 
 
 def carry_out(who: Who, repository: Repository, rules: Rules, images: Images, now: datetime) -> Freed:

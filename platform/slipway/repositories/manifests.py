@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from slipway.audit.services import record
@@ -25,7 +25,7 @@ from slipway.repositories.errors import (
 )
 from slipway.repositories.models import Blob, BlobLink, Manifest, ManifestBlob, ManifestChild, Repository, Tag
 from slipway.repositories.names import parse_tag, sort_key
-from slipway.repositories.queries import find_repository, get_blob, get_manifest
+from slipway.repositories.queries import find_repository, get_blob, get_manifest, unique_bytes
 from workers.errors import DigestMismatch, InvalidManifest
 from workers.oci.descriptor import CONFIGS, Descriptor
 from workers.oci.digest import Digest
@@ -265,7 +265,7 @@ def delete_blob(access: Access, path: str, digest: str) -> None:
 
 def remove(repository: Repository, manifests: Collection[Manifest]) -> Freed:
     """Delete ``manifests`` and all that goes with them; the repository is locked, the caller records it."""
-    doomed = _with_dependants(repository, {each.pk: each for each in manifests})
+    doomed = {each.pk: each for each in with_dependants(repository, manifests)}
     blobs = list(Blob.objects.filter(references__manifest__in=list(doomed)).distinct())
     size = sum(each.size for each in doomed.values())
     Manifest.objects.filter(pk__in=list(doomed)).delete()
@@ -275,18 +275,30 @@ def remove(repository: Repository, manifests: Collection[Manifest]) -> Freed:
     return Freed(len(doomed), size + freed)
 
 
-def _with_dependants(repository: Repository, doomed: dict[UUID, Manifest]) -> dict[UUID, Manifest]:
-    """``doomed`` and, again and again, what is left without a purpose once they are gone."""
-    untagged = Manifest.objects.filter(repository=repository, tags=None).defer("content")
+def frees(manifest: Manifest) -> int:
+    """What deleting it would free, with all that goes along."""
+    return unique_bytes(with_dependants(manifest.repository, [manifest]))
+
+
+def with_dependants(
+    repository: Repository, manifests: Collection[Manifest], gone_tags: Collection[str] = ()
+) -> list[Manifest]:
+    """``manifests`` and, again and again, what is left without a purpose once they are gone.
+
+    ``gone_tags``: names that are as good as deleted.
+    """
+    doomed = {each.pk: each for each in manifests}
+    tagged = Exists(Tag.objects.filter(manifest=OuterRef("pk")).exclude(name__in=gone_tags))
+    untagged = Manifest.objects.filter(~tagged, repository=repository).defer("content")
     fresh = list(doomed.values())
     while fresh:
-        children = untagged.filter(parents__index__in=fresh).exclude(pk__in=list(doomed)).distinct()
-        orphans = [child for child in children if not child.parents.exclude(index__in=list(doomed)).exists()]
-        subjects = [each.digest for each in fresh]
-        referrers = untagged.filter(subject__in=subjects, parents=None).exclude(pk__in=list(doomed))
+        others = untagged.exclude(pk__in=list(doomed))
+        staying = ManifestChild.objects.filter(manifest=OuterRef("pk")).exclude(index__in=list(doomed))
+        orphans = others.filter(~Exists(staying), parents__index__in=fresh).distinct()
+        referrers = others.filter(subject__in=[each.digest for each in fresh], parents=None)
         fresh = [*orphans, *referrers]
-        doomed = doomed | {each.pk: each for each in fresh}
-    return doomed
+        doomed |= {each.pk: each for each in fresh}
+    return list(doomed.values())
 
 
 def _lock_for_deletion(access: Access, path: str) -> Repository:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -167,4 +168,51 @@ def test_what_an_index_names_is_not_deleted_under_it(pusher: Pusher) -> None:
         with pytest.raises(ManifestInUse, match=index.digest):
             manifests.delete_manifest(pusher.access, repository.path, inner.digest)
     assert manifests.delete_manifest(pusher.access, repository.path, index.digest).manifests == 2
+    assert Manifest.objects.count() == 0
+
+
+@pytest.fixture
+def multi(pusher: Pusher) -> Manifest:
+    """An index of two images, one with a signature and one with a tag of its own; ``old`` is its tag."""
+    inner = [pusher.image("web", None, b"layer %d" % n, config=b"{%s}" % (b" " * n)) for n in range(2)]
+    named = [descriptor(bytes(each.content), OCI_MANIFEST) for each in inner]
+    index = pusher.manifest("web", "old", image_index(*named))
+    pusher.manifest("web", "old-arm", bytes(inner[1].content))
+    pusher.manifest("web", None, image_manifest(b"{}", subject=named[0]))
+    pusher.image("web", "new", b"another", config=b"{  }")
+    Tag.objects.exclude(name="new").update(updated_at=timezone.now() - timedelta(days=5))
+    return index
+
+
+def test_a_dry_run_counts_what_goes_along(pusher: Pusher, multi: Manifest) -> None:
+    repository = Repository.objects.get()
+    set_rules(pusher.actor, repository, retention=Rules(keep_last=1))
+    plan = keeping.dry_run(pusher.actor, repository)
+    assert len(plan.manifests) == 4
+    freed = keeping.apply(pusher.actor, repository)
+    assert (freed.manifests, freed.size) == (4, plan.freed)
+    assert [each.tags.get().name for each in Manifest.objects.all()] == ["new"]
+
+
+def test_what_deleting_an_index_frees_is_known_before(pusher: Pusher, multi: Manifest) -> None:
+    told, before = manifests.frees(multi), pusher.held()
+    manifests.delete_tag(pusher.access, pusher.path("web"), "old-arm")
+    assert manifests.frees(multi) > told
+    told = manifests.frees(multi)
+    assert manifests.delete_manifest(pusher.access, pusher.path("web"), multi.digest).size == told
+    assert before - pusher.held() == told
+
+
+def test_an_index_of_many_is_deleted_with_few_queries(
+    pusher: Pusher, django_assert_max_num_queries: Any
+) -> None:
+    """As many for forty images as for one."""
+    pusher.blob("web", b"{}")
+    pusher.blob("web", b"layer")
+    texts = [image_manifest(b"{}", b"layer", annotations={"n": str(n)}) for n in range(40)]
+    for text in texts:
+        pusher.manifest("web", None, text)
+    index = pusher.manifest("web", "multi", image_index(*(descriptor(each, OCI_MANIFEST) for each in texts)))
+    with django_assert_max_num_queries(40):
+        manifests.delete_manifest(pusher.access, pusher.path("web"), index.digest)
     assert Manifest.objects.count() == 0

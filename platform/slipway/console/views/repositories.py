@@ -125,7 +125,7 @@ def _about(request: HttpRequest, access: Access, found: Repository, manifest: Ma
         "children": manifest.children.all(),
         "blobs": [] if kind == "image" else manifest.references.all(),
         "referrers": referrers,
-        "frees": queries.unique_bytes([manifest]),
+        "frees": manifests.frees(manifest),
         "reference": _reference(request, found, manifest, chosen),
     }
 
