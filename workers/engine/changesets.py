@@ -44,14 +44,22 @@ def write_layer(directory: Path, write: Callable[[bytes], None], *, mtime_max: i
         write(piece)
 
 
-def measure(places: Places, directory: Path, *, mtime_max: int | None = None) -> Unpacked:
+def measure(
+    places: Places,
+    directory: Path,
+    *,
+    mtime_max: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Unpacked:
     """Hash the canonical tar of ``directory``, and note that it is one: for ``layers.keep``.
 
-    Call under a ``lease``; the directory must lie on the filesystem of the layers.
+    Call under a ``lease``; the directory must lie on the filesystem of the layers. ``check`` may raise to end
+    it, also in the middle of one huge file.
     """
     content = hashlib.sha256()
     size = 0
     for piece in layer_pieces(directory, mtime_max):
+        check()
         content.update(piece)
         size += len(piece)
     notes = places.layer_ingest / f"{secrets.token_hex(16)}.notes"

@@ -312,6 +312,7 @@ class _Attempt:
             self.warnings += [_shown(finding) for finding in task.graph.warnings]
         line = self.progress.add("exporting to image" if options.output == "image" else "exporting files")
         self.progress.begin(line)
+        self.progress.flush(now=True)  # for long nothing else may change
         if options.output != "image":
             output = self.doors.keep_output(lambda target: exporting.files(task, target))
             self.progress.end(line)

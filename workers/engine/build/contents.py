@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from workers.engine.build.stacks import Node
 
@@ -15,6 +15,12 @@ _BLOCK = 1 << 20
 _REMEMBERED = 100_000
 _ATTRIBUTES = ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
 _Identity = tuple[int, int, int, int, int]
+Check = Callable[[], None]
+"""Raises when nobody wants the result any more; asked for each block, so that one huge file keeps nobody."""
+
+
+def nobody() -> None:
+    """Whom it never matters to."""
 
 
 class Digests:
@@ -29,7 +35,7 @@ class Digests:
         self._remembered = remembered
         self._lock = threading.Lock()
 
-    def of_file(self, node: Node) -> bytes:
+    def of_file(self, node: Node, check: Check = nobody) -> bytes:
         status = node.status
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         with self._lock:
@@ -37,14 +43,19 @@ class Digests:
             if found is not None:
                 self._known.move_to_end(identity)
                 return found
-        found = _hash_file(node.place)
+        found = _hash_file(node.place, check)
         with self._lock:
             self._known[identity] = found
             if len(self._known) > self._remembered:
                 self._known.popitem(last=False)
         return found
 
-    def of_tree(self, entries: Iterable[tuple[str, Node]], owner: tuple[int, int] | None = None) -> str:
+    def of_tree(
+        self,
+        entries: Iterable[tuple[str, Node]],
+        owner: tuple[int, int] | None = None,
+        check: Check = nobody,
+    ) -> str:
         """Of nodes under the names they will have; ``owner`` stands for what the files' own would be."""
         total = hashlib.sha256()
         for name, node in entries:
@@ -52,13 +63,14 @@ class Digests:
             uid, gid = owner if owner is not None else (status.st_uid, status.st_gid)
             head = f"{name}\0{stat.S_IFMT(status.st_mode):o} {_mode(node):o} {uid} {gid} {status.st_rdev}\0"
             total.update(head.encode(errors="surrogateescape"))
-            total.update(self._body(node))
+            check()
+            total.update(self._body(node, check))
         return total.hexdigest()
 
-    def _body(self, node: Node) -> bytes:
+    def _body(self, node: Node, check: Check) -> bytes:
         if node.is_link:
             return os.readlink(node.place).encode(errors="surrogateescape") + b"\0"
-        body = self.of_file(node) if node.is_file else b""
+        body = self.of_file(node, check) if node.is_file else b""
         return body + b"".join(_attributes(node.place))
 
 
@@ -85,12 +97,13 @@ def _attributes(place: str) -> Iterable[bytes]:
         yield f"{name}={len(value)}\0".encode() + value
 
 
-def _hash_file(path: str) -> bytes:
+def _hash_file(path: str, check: Check) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         total = hashlib.sha256()
         while block := os.read(descriptor, _BLOCK):
             total.update(block)
+            check()
         return total.digest()
     finally:
         os.close(descriptor)

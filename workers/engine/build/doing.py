@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from workers.engine.build.graph import StagePlan
 from workers.engine.build.placing import Excluded, Found, Wanted, collect, place
 from workers.engine.build.results import State, digest_of
 from workers.engine.build.solver import Task, Work, cached, extended
-from workers.engine.build.stacks import Node, Stack
+from workers.engine.build.stacks import Stack
 from workers.engine.build.steps import (
     BindMount,
     CacheMount,
@@ -102,7 +102,7 @@ def _content(task: Task, root: Root, source: str) -> str:
     if node is None:
         return ""
     entries = [("", node), *(stack.walk(node) if node.is_directory else ())]
-    return task.digests.of_tree(entries)
+    return task.digests.of_tree(entries, check=task.check)
 
 
 def _number(name: str) -> str:
@@ -133,7 +133,11 @@ def _copy(task: Task, step: CopyStep, state: State, line: int, no_cache: bool) -
         directory = task.room.new_directory("copy")
         directory.chmod(0o755)
         place(
-            Upper(directory, below), sources.unpacked(task, step, found), step.destination, dress, task.check
+            Upper(directory, below, task.check),
+            sources.unpacked(task, step, found),
+            step.destination,
+            dress,
+            task.check,
         )
         return directory, size_of(directory)
 
@@ -141,12 +145,7 @@ def _copy(task: Task, step: CopyStep, state: State, line: int, no_cache: bool) -
 
 
 def _digest(task: Task, found: Found, owner: tuple[int, int] | None) -> str:
-    def checked() -> Iterator[tuple[str, Node]]:
-        for named in found.named():
-            task.check()
-            yield named
-
-    return task.digests.of_tree(checked(), owner)
+    return task.digests.of_tree(found.named(), owner, task.check)
 
 
 def _wanted(task: Task, step: CopyStep, source: PathSource) -> Wanted:

@@ -6,12 +6,13 @@ Nothing is compressed: that happens when a layer first leaves the node.
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ from workers.oci.descriptor import OCI_CONFIG, OCI_LAYER, Descriptor
 from workers.oci.digest import Digest
 from workers.oci.manifest import compose
 
+_LOOK = 0.2
+"""Seconds between two looks whether the build was cancelled."""
 _OCI_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{OCI_LAYER}+gzip",
@@ -109,19 +112,25 @@ def finished(task: Task, layers: Sequence[Layer], report: Callable[[str], None])
 def _publish(task: Task, fresh: Mapping[str, Entry], report: Callable[[str], None]) -> None:
     kernel, store = task.room.engine.kernel, task.room.engine.places.layers
     measured: dict[str, Unpacked] = {}
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         # The disk writes while the layers are hashed; what is left then is little.
         early = pool.submit(kernel.sync_filesystem, store) if fresh else None
         for number, entry in enumerate(fresh.values(), 1):
             task.check()
             report(f"layer {number} of {len(fresh)}")
             measured[entry.key] = changesets.measure(
-                task.room.engine.places, _own(task, entry), mtime_max=task.graph.source_date_epoch
+                task.room.engine.places,
+                _own(task, entry),
+                mtime_max=task.graph.source_date_epoch,
+                check=task.check,
             )
         if early is not None:
             report("writing to the disk")
-            early.result()
-            kernel.sync_filesystem(store)
+            _wait(task, early)
+            _wait(task, pool.submit(kernel.sync_filesystem, store))
+    finally:
+        pool.shutdown(wait=False)  # whoever cancels does not wait for the disk
     for key, unpacked in measured.items():
         layer_store.keep(task.room.engine.places, unpacked)
         entry = fresh[key]
@@ -129,6 +138,14 @@ def _publish(task: Task, fresh: Mapping[str, Entry], report: Callable[[str], Non
             task.layers[key] = task.cache.became_layer(task.session, entry, unpacked.facts)
         else:
             task.layers[key] = replace(entry, layer=unpacked.facts)
+
+
+def _wait(task: Task, done: Future[None]) -> None:
+    while True:
+        try:
+            return done.result(_LOOK)
+        except TimeoutError:
+            task.check()
 
 
 def _is_finished(task: Task, entry: Entry) -> bool:
@@ -238,11 +255,16 @@ def files(task: Task, target: BinaryIO) -> None:
             task.check()
             if stat.S_ISSOCK(node.status.st_mode):
                 continue
-            _add(archive, path, node, links, epoch)
+            _add(archive, path, node, links, epoch, task.check)
 
 
 def _add(
-    archive: tarfile.TarFile, path: str, node: Node, links: dict[tuple[int, int], str], epoch: int | None
+    archive: tarfile.TarFile,
+    path: str,
+    node: Node,
+    links: dict[tuple[int, int], str],
+    epoch: int | None,
+    check: Callable[[], None],
 ) -> None:
     member = archive.gettarinfo(node.place, arcname=path)
     member.uname = member.gname = ""
@@ -257,10 +279,22 @@ def _add(
         member.type, member.linkname, member.size = tarfile.LNKTYPE, links[identity], 0
     if member.type == tarfile.REGTYPE:
         member.size = node.status.st_size
-        with open(node.place, "rb") as file:
+        with _Interruptible(node.place, check) as file:
             archive.addfile(member, file)
     else:
         archive.addfile(member)
+
+
+class _Interruptible(io.FileIO):
+    """``tarfile`` reads all of a file in one call of ours."""
+
+    def __init__(self, path: str, check: Callable[[], None]) -> None:
+        super().__init__(path)
+        self._check = check
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._check()
+        return super().read(-1 if size is None else size)
 
 
 def _kind(node: Node, member: tarfile.TarInfo) -> tuple[bytes, str]:

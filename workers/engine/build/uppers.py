@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.engine.build.contents import kept_attributes
+from workers.engine.build.contents import Check, kept_attributes, nobody
 from workers.engine.build.modes import Mode
 from workers.engine.build.stacks import Node, Parts, Stack, is_whiteout
 from workers.errors import BuildFailed
 
 Owner = tuple[int, int]
-_COPY_BLOCK = 1 << 30
+_COPY_BLOCK = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Dress:
 class Upper:
     """One layer being written; for one thread."""
 
-    def __init__(self, directory: Path, lowers: Sequence[Path]) -> None:
+    def __init__(self, directory: Path, lowers: Sequence[Path], check: Check = nobody) -> None:
+        self._check = check
         self.directory = os.fspath(directory)
         self.stack = Stack([directory, *lowers])
         self._fresh: set[Parts] = set()
@@ -139,7 +139,7 @@ class Upper:
             first = self._links.setdefault(identity, path)
             if first != path and _linked(first, path):
                 return
-        _copy_bytes(node.place, path)
+        _copy_bytes(node.place, path, self._check)
         _dress(path, node.place, status, owner, mode)
 
     def _replace(self, parts: Parts) -> None:
@@ -170,21 +170,23 @@ def _linked(source: str, target: str) -> bool:
     return True
 
 
-def _copy_bytes(source: str, target: str) -> None:
+def _copy_bytes(source: str, target: str, check: Check) -> None:
     read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         write = os.open(target, flags, 0o600)
         try:
             while os.copy_file_range(read, write, _COPY_BLOCK):
-                pass
+                check()
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
             os.lseek(read, 0, os.SEEK_SET)
             os.ftruncate(write, 0)
             with open(read, "rb", closefd=False) as origin, open(write, "wb", closefd=False) as copy:
-                shutil.copyfileobj(origin, copy, 1 << 20)
+                while block := origin.read(1 << 20):
+                    check()
+                    copy.write(block)
         finally:
             os.close(write)
     finally:
