@@ -45,7 +45,8 @@ def authenticate_password(username: str, password: str, *, origin: str = "") -> 
             "Too many wrong passwords; wait a few minutes, or use a token.", retry_after=max(waits)
         )
     named = Q(username=username) | (Q(email__iexact=username) & ~Q(email=""))
-    user = User.objects.filter(named, is_active=True).first() if username else None
+    # With a NUL PostgreSQL refuses even to compare.
+    user = User.objects.filter(named, is_active=True).first() if username and "\0" not in username else None
     # As much work for a name that nobody has.
     if not check_password(password, user.password if user else _nobodys()) or user is None:
         for key, (_, seconds) in keys.items():
