@@ -13,6 +13,24 @@ from tests.slipway.cli.conftest import TOKEN, Slipway
 from tests.slipway.cli.rows import ID, ME, WEB, container
 from tests.slipway.cli.server import Asked, Server
 
+# --------------------------------------------------------------------------- teams
+
+
+def test_a_teams_weight_is_shown_and_set(server: Server, signed_in: Slipway):
+    slipway = signed_in
+    server.on("GET", "/teams/acme/weight", {"weight": 1})
+    server.on("PUT", "/teams/acme/weight", lambda asked, _: asked.json)
+    assert slipway("teams", "weight", "acme").out == "1\n"
+    assert slipway("teams", "weight", "acme", "3").out == "3\n"
+    assert [each.json for each in server.asked("PUT", "/teams/acme/weight")] == [{"weight": 3}]
+    assert slipway("teams", "weight", "acme", "--json").json == {"weight": 1}
+    for wrong in ("0", "101", "much"):
+        assert slipway("teams", "weight", "acme", wrong).code == 2
+    server.refuse("PUT", "/teams/acme/weight", 403, "FORBIDDEN", "Only administrators may do this.")
+    done = slipway("teams", "weight", "acme", "3")
+    assert (done.code, "Only administrators" in done.err) == (4, True)
+
+
 # --------------------------------------------------------------------------- signing in
 
 

@@ -76,6 +76,24 @@ def members(
     output.print_table(("USER", "NAME", "ROLE", "FOR"), rows, empty="No members.")
 
 
+@teams.command("weight")
+def weight(
+    ctx: typer.Context,
+    team: Annotated[str, typer.Argument(metavar="TEAM")],
+    turns: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=1, max=100, help="Administrators set it: 1 to 100.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many turns a team gets in the queue of builds where another has one."""
+    from slipway.cli.client import at
+
+    session = session_of(ctx).heed(json=as_json)
+    path = at("teams", team, "weight")
+    found = session.client.get(path) if turns is None else session.client.put(path, {"weight": turns})
+    output.print_json(found) if session.json else print(found["weight"])
+
+
 # --------------------------------------------------------------------------- projects
 
 
