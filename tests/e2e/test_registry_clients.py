@@ -38,6 +38,13 @@ def run(*command: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
+def refused(*command: str, stdin: str | None = None) -> str:
+    """What it complained of, in small letters."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0, done.stdout
+    return done.stderr.lower()
+
+
 def rootfs(directory: Path, size: int = 200_000) -> Path:
     """A tar of one file of chance."""
     archive = directory / f"rootfs-{secrets.token_hex(4)}.tar"
@@ -117,6 +124,10 @@ def test_docker_logs_in_pushes_and_pulls(
     assert "unauthorized" in complaint.lower() or "denied" in complaint.lower()
     publish(rest, name)
     docker.docker("pull", f"{image}:v1", config="nobody")
+    refusal = docker.fails("push", f"{image}:v1", config="nobody").lower()
+    assert "unauthorized" in refusal or "denied" in refusal
+    docker.docker("logout", host)
+    assert "unauthorized" in docker.fails("push", f"{image}:v1").lower()
     wrong = docker.fails("login", host, "-u", "admin", "-p", "slp_wrong", config="nobody")
     assert "unauthorized" in wrong.lower()
 
@@ -130,53 +141,99 @@ def test_skopeo_copies_there_and_back_byte_for_byte(
     source, digest = layout(tmp_path / "source")
     name = f"skopeo-{secrets.token_hex(4)}"
     image = f"docker://{host}/{stack.project}/{name}:v1"
-    credentials = f"{stack.admin}:{stack.token}"
-    run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", credentials, f"oci:{source}:v1", image)
-    found = json.loads(run("skopeo", "inspect", "--tls-verify=false", "--creds", credentials, image))
+    known = ["--authfile", str(tmp_path / "auth.json")]
+    login = ["skopeo", "login", "--tls-verify=false", *known, "-u", stack.admin, "--password-stdin", host]
+    there = ["skopeo", "copy", "--dest-tls-verify=false"]
+    back = ["skopeo", "copy", "--src-tls-verify=false"]
+    assert "invalid username/password" in refused(*login, stdin="slp_wrong")
+    run(*login, stdin=stack.token)
+    run(*there, *known, f"oci:{source}:v1", image)
+    found = json.loads(run("skopeo", "inspect", "--tls-verify=false", *known, image))
     assert (found["Digest"], found["RepoTags"]) == (digest, ["v1"])
+    tags = run("skopeo", "list-tags", "--tls-verify=false", *known, image.removesuffix(":v1"))
+    assert json.loads(tags)["Tags"] == ["v1"]
+    run(*back, *known, image, f"oci:{tmp_path / 'known'}:v1")
+    assert blobs(tmp_path / "known") == blobs(source)
+
+    assert "unauthorized" in refused(*back, "--src-no-creds", image, f"oci:{tmp_path / 'none'}:v1")
     publish(rest, name)
-    run("skopeo", "copy", "--src-tls-verify=false", "--src-no-creds", image, f"oci:{tmp_path / 'copy'}:v1")
-    blobs = {path.name for path in (tmp_path / "copy" / "blobs" / "sha256").iterdir()}
-    assert blobs == {path.name for path in (source / "blobs" / "sha256").iterdir()}
-    run("skopeo", "delete", "--tls-verify=false", "--creds", credentials, image)
+    run(*back, "--src-no-creds", image, f"oci:{tmp_path / 'copy'}:v1")
+    assert blobs(tmp_path / "copy") == blobs(source)
+    assert "unauthorized" in refused(*there, "--dest-no-creds", f"oci:{source}:v1", f"{image}-mine")
+
+    assert "unauthorized" in refused("skopeo", "delete", "--tls-verify=false", "--no-creds", image)
+    run("skopeo", "delete", "--tls-verify=false", *known, image)
+    assert "manifest unknown" in refused("skopeo", "inspect", "--tls-verify=false", *known, image)
+    run("skopeo", "logout", *known, host)
 
 
-def test_podman_and_buildah_push_and_pull(stack: RunningStack, rest: Rest, host: str, tmp_path: Path) -> None:
-    image = f"{host}/{stack.project}/podman-{secrets.token_hex(4)}:v1"
-    auth = ["--authfile", str(tmp_path / "auth.json"), "--tls-verify=false"]
+def blobs(directory: Path) -> set[str]:
+    """Of an OCI layout."""
+    return {path.name for path in (directory / "blobs" / "sha256").iterdir()}
+
+
+@pytest.mark.parametrize("tool", ["podman", "buildah"])
+def test_podman_and_buildah_push_and_pull(
+    stack: RunningStack, rest: Rest, host: str, tmp_path: Path, tool: str
+) -> None:
+    name = f"{tool}-{secrets.token_hex(4)}"
+    image = f"{host}/{stack.project}/{name}:v1"
+    plain = ["--authfile", str(tmp_path / "auth.json"), "--tls-verify=false"]
+    (tmp_path / "none.json").write_text("{}")
+    nobody = ["--authfile", str(tmp_path / "none.json"), "--tls-verify=false"]
     short = scratch()  # podman wants paths of 50 characters at most
     storage = ["--root", str(short / "root"), "--runroot", str(short / "run"), "--storage-driver", "vfs"]
-    run("podman", *storage, "login", *auth, "-u", stack.admin, "--password-stdin", host, stdin=stack.token)
+    login = [tool, *storage, "login", *plain, "-u", stack.admin, "--password-stdin", host]
+    identity = ["podman", *storage, "image", "inspect", "--format", "{{.Id}}", image]
     run("podman", *storage, "import", str(rootfs(tmp_path)), image)
-    run("podman", *storage, "push", *auth, image)
-    before = run("podman", *storage, "image", "inspect", "--format", "{{.Id}}", image)
-    run("podman", *storage, "rmi", image)
-    run("buildah", *storage, "pull", *auth, image)
-    assert run("podman", *storage, "image", "inspect", "--format", "{{.Id}}", image) == before
-    second = image.replace(":v1", ":v2")
-    run("buildah", *storage, "push", *auth, image, f"docker://{second}")
-    name = image.rpartition("/")[2].partition(":")[0]
+    before = run(*identity)
+
+    assert "invalid username/password" in refused(*login, stdin="slp_wrong")
+    assert "unauthorized" in refused(tool, *storage, "push", *nobody, image)
+    run(*login, stdin=stack.token)
+    run(tool, *storage, "push", *plain, image)
+    run(tool, *storage, "push", *plain, image, f"docker://{image.replace(':v1', ':v2')}")
     tags = rest.call("GET", f"/projects/{stack.project}/repositories/{name}/tags")["items"]
     assert {tag["name"] for tag in tags} == {"v1", "v2"}
-    publish(rest, name)
     run("podman", *storage, "rmi", "--all", "--force")
-    (tmp_path / "none.json").write_text("{}")
-    run("podman", *storage, "pull", "--authfile", str(tmp_path / "none.json"), "--tls-verify=false", second)
+    run(tool, *storage, "pull", *plain, image)
+    assert run(*identity) == before
+
+    run("podman", *storage, "rmi", "--all", "--force")
+    assert "unauthorized" in refused(tool, *storage, "pull", *nobody, image)
+    publish(rest, name)
+    run(tool, *storage, "pull", *nobody, image)
+    assert run(*identity) == before
+    assert "unauthorized" in refused(tool, *storage, "push", *nobody, image)
+    run(tool, *storage, "logout", "--authfile", str(tmp_path / "auth.json"), host)
+    assert "unauthorized" in refused(tool, *storage, "push", *plain, image)
 
 
 def test_oras_pushes_an_artifact_and_pulls_it(
-    stack: RunningStack, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: RunningStack, rest: Rest, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import oras.client
+    from oras.client import OrasClient
 
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path / "known"))  # it asks for no other place
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("what an artifact holds\n")
-    target = f"{host}/{stack.project}/oras-{secrets.token_hex(4)}:v1"
-    client = oras.client.OrasClient(hostname=host, insecure=True, auth_backend="token")
+    name = f"oras-{secrets.token_hex(4)}"
+    target = f"{host}/{stack.project}/{name}:v1"
+    nobody = OrasClient(hostname=host, insecure=True, auth_backend="token")
+    with pytest.raises(Exception, match=r"(?i)unauthori[sz]ed|401|anonymous"):
+        nobody.push(target=target, files=["notes.txt"])
+    client = OrasClient(hostname=host, insecure=True, auth_backend="token")
     client.login(hostname=host, username=stack.admin, password=stack.token)
     pushed = client.push(target=target, files=["notes.txt"])
     assert pushed.status_code == 201
     (path,) = client.pull(target=target, outdir=str(tmp_path / "out"))
     assert Path(path).read_text() == "what an artifact holds\n"
     assert client.get_tags(target) == ["v1"]
+
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    nobody = OrasClient(hostname=host, insecure=True, auth_backend="token")
+    with pytest.raises(Exception, match=r"(?i)unauthori[sz]ed|401|anonymous"):
+        nobody.pull(target=target, outdir=str(tmp_path / "none"))
+    publish(rest, name)
+    (path,) = nobody.pull(target=target, outdir=str(tmp_path / "theirs"))
+    assert Path(path).read_text() == "what an artifact holds\n"
