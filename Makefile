@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-BENCH := launch registry unpack build
+BENCH := launch registry unpack transfers build
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test up down doctor test test-unit test-system test-e2e soak check format migrations lock bench clean

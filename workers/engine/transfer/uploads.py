@@ -11,8 +11,8 @@ from workers.engine.transfer.registry import Again, Repository, is_trouble, trou
 from workers.errors import RegistryError, SlipwayError
 from workers.oci.digest import Digest
 
-BLOCK = 8 << 20
-"""Bytes; four of them are in memory for each blob under way."""
+BLOCK = 4 << 20
+"""Bytes; five of them are in memory for each blob under way."""
 _RESTARTS = 5
 """Some registries forget an upload whenever a block of it breaks off."""
 
@@ -61,8 +61,11 @@ def blocks_of(pieces: Iterator[bytes], size: int = BLOCK) -> Blocks:
     for piece in pieces:
         waiting += piece
         while len(waiting) > size:
-            yield bytes(waiting[:size])
+            with memoryview(waiting) as view:
+                block = bytes(view[:size])
             del waiting[:size]
+            yield block
+            del block  # whoever took it may let go of it
     yield bytes(waiting)
 
 
