@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -84,6 +85,7 @@ def _parse(line: str) -> Door:
     return Door(name, method, dict(zip(ROLES, answers, strict=True)), arguments, query, brace + tail)
 
 
+@cache
 def routes() -> list[Route]:
     return list(_routes(get_resolver(), ""))
 
