@@ -22,7 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     without_root = pytest.mark.skip(reason="needs root: run it with sudo")
     for item in items:
         for room in ("system", "e2e"):
-            if REPOSITORY / "tests" / room in item.path.parents:
+            inside = REPOSITORY / "tests" / room in item.path.parents
+            if item.get_closest_marker(room) and not inside:
+                raise pytest.UsageError(f"{item.nodeid} is marked {room}: it belongs below tests/{room}")
+            if inside:
                 item.add_marker(getattr(pytest.mark, room))
                 if os.geteuid() != 0:
                     item.add_marker(without_root)
