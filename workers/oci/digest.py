@@ -8,6 +8,8 @@ from typing import Protocol
 
 from workers.errors import InvalidDigest
 
+DIGEST_LENGTH = 140
+"""Characters of a column that holds any digest; the longest written has 135."""
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 
 

@@ -9,6 +9,7 @@ from slipway.accounts.scope import Scope
 from slipway.ids import Row
 from slipway.jobs.models import Job, JobState
 from slipway.projects.models import Project
+from workers.oci.digest import DIGEST_LENGTH
 
 
 class BuildState(models.TextChoices):
@@ -74,9 +75,9 @@ class Build(Row):
     """The uploaded context still lies on the node, for a retry; it counts to the project's disk."""
     notes = models.JSONField(default=list)
     """What was asked for and does nothing here, in sentences."""
-    image_id = models.CharField(max_length=80, blank=True)
-    manifest_digest = models.CharField(max_length=80, blank=True)
-    output = models.CharField(max_length=80, blank=True)
+    image_id = models.CharField(max_length=DIGEST_LENGTH, blank=True)
+    manifest_digest = models.CharField(max_length=DIGEST_LENGTH, blank=True)
+    output = models.CharField(max_length=DIGEST_LENGTH, blank=True)
     """Digest of the tar on the node, where that was asked for."""
     output_size = models.BigIntegerField(default=0)
     output_kept = models.BooleanField(default=False)

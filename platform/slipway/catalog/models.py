@@ -12,13 +12,14 @@ from django.utils import timezone
 from slipway.accounts.scope import Scope
 from slipway.ids import Row
 from slipway.projects.models import Project
+from workers.oci.digest import DIGEST_LENGTH
 
 
 class Image(Row):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images")
-    image_id = models.CharField(max_length=80)
-    """The config digest, ``sha256:…``."""
-    manifest_digest = models.CharField(max_length=80)
+    image_id = models.CharField(max_length=DIGEST_LENGTH)
+    """The config digest, ``sha256:…`` or ``sha512:…``."""
+    manifest_digest = models.CharField(max_length=DIGEST_LENGTH)
     config = models.TextField()
     """The exact OCI config JSON."""
     size = models.BigIntegerField(default=0)
@@ -48,7 +49,7 @@ class Image(Row):
 
     @property
     def short_id(self) -> str:
-        return self.image_id.removeprefix("sha256:")[:12]
+        return self.image_id.partition(":")[2][:12]
 
     @property
     def scope(self) -> Scope:
@@ -86,8 +87,8 @@ class ImageLayer(Row):
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="layers")
     position = models.PositiveIntegerField()
     """0 is the bottom."""
-    digest = models.CharField(max_length=80)
-    diff_id = models.CharField(max_length=80)
+    digest = models.CharField(max_length=DIGEST_LENGTH)
+    diff_id = models.CharField(max_length=DIGEST_LENGTH)
     size = models.BigIntegerField()
     unpacked_size = models.BigIntegerField()
 
@@ -137,9 +138,9 @@ class Origin(Row):
     """Without tag, in the familiar form: ``busybox``, ``example.org/team/web``."""
     tag = models.CharField(max_length=128, blank=True)
     """Empty for a pull by digest."""
-    digest = models.CharField(max_length=80)
+    digest = models.CharField(max_length=DIGEST_LENGTH)
     """Of the image's manifest there."""
-    index_digest = models.CharField(max_length=80, blank=True)
+    index_digest = models.CharField(max_length=DIGEST_LENGTH, blank=True)
     """Of the index the tag named, if it named one."""
     stale = models.CharField(max_length=500, blank=True)
     """Why a cached image was taken without, or against, what upstream says."""
@@ -179,10 +180,10 @@ class UpstreamTag(Row):
         Project, on_delete=models.CASCADE, null=True, blank=True, related_name="upstream_tags"
     )
     """None: pulled without credentials, so everybody may have it; else it stays this project's."""
-    digest = models.CharField(max_length=80)
+    digest = models.CharField(max_length=DIGEST_LENGTH)
     """Of the manifest for the platform."""
-    index_digest = models.CharField(max_length=80, blank=True)
-    image_id = models.CharField(max_length=80)
+    index_digest = models.CharField(max_length=DIGEST_LENGTH, blank=True)
+    image_id = models.CharField(max_length=DIGEST_LENGTH)
     size = models.BigIntegerField(default=0)
     """Bytes of all layers, unpacked."""
     fetched_at = models.DateTimeField()

@@ -23,7 +23,7 @@ from slipway.projects.queries import find_library
 from workers.errors import NoSuchImage
 from workers.oci import reference as oci
 
-_ID = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{6,64})")
+_ID = re.compile(r"(?:(?P<algorithm>sha256|sha512):)?(?P<hex>[0-9a-f]{6,128})")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _pullable(name: str) -> dict[str, str]:
 
 
 def _find_by_reference(project: Project, name: str) -> Image | None:
-    if _ID.fullmatch(name) and (name.startswith("sha256:") or len(name) == 64):
+    if _ID.fullmatch(name) and (":" in name or len(name) in (64, 128)):
         return None
     reference = oci.Reference.parse(name)
     if reference.digest is not None:
@@ -138,7 +138,11 @@ def _find_by_id(project: Project, name: str) -> Image | None:
     match = _ID.fullmatch(name)
     if match is None:
         return None
-    fitting = _usable(project).filter(image_id__startswith=f"sha256:{match['hex']}")[:2]
+    begins = [f"{algorithm}:{match['hex']}" for algorithm in ("sha256", "sha512")]
+    if match["algorithm"]:
+        begins = [name]
+    fits = Q(image_id__startswith=begins[0]) | Q(image_id__startswith=begins[-1])
+    fitting = _usable(project).filter(fits)[:2]
     if len(fitting) > 1:
         raise AmbiguousImage(f"More than one image id begins with {match['hex']}; give more digits.")
     return fitting[0] if fitting else None

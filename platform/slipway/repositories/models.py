@@ -13,8 +13,7 @@ from django.utils import timezone
 from slipway.accounts.scope import Scope
 from slipway.ids import Row
 from slipway.projects.models import Project
-
-DIGEST_LENGTH = 140
+from workers.oci.digest import DIGEST_LENGTH
 
 
 class Visibility(models.TextChoices):

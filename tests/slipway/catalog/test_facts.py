@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.apps import apps
+from django.db.models import CharField, Model
 
 from slipway import events
 from slipway.catalog import queries
@@ -166,3 +169,47 @@ def test_a_push_is_traced_and_summed_up() -> None:
         f"example.org/team/web@{digest('pushed')}"
     ]
     assert events.apply(replace(pushed, image_id=digest("gone")), make_node(), NOW) == ()
+
+
+def long_digest(text: str) -> str:
+    return f"sha512:{hashlib.sha512(text.encode()).hexdigest()}"
+
+
+def test_an_image_named_by_sha512_is_catalogued_and_found() -> None:
+    project = make_project()
+    _, imported = pull(project)
+    origin = Origin(TAGGED, long_digest("manifest"), long_digest("index"))
+    layer = LayerFacts(long_digest("blob"), long_digest("layer"), 10, 30)
+    events.apply(
+        replace(
+            imported,
+            image_id=long_digest("image"),
+            manifest_digest=long_digest("manifest"),
+            layers=(layer,),
+            origin=origin,
+        ),
+        make_node(),
+        NOW,
+    )
+    image = Image.objects.get()
+    assert (image.image_id, image.layers.get().diff_id) == (long_digest("image"), long_digest("layer"))
+    tag = UpstreamTag.objects.get()
+    assert (tag.digest, tag.index_digest) == (long_digest("manifest"), long_digest("index"))
+    actor = make_actor(project.team)
+    assert len(image.short_id) == 12
+    for name in (image.image_id, image.short_id, f"busybox@{long_digest('index')}", "busybox:1.36"):
+        assert queries.resolve(actor, project, name) == image
+
+
+def _is_ours(model: type[Model]) -> bool:
+    """Of a room that keeps digests of images."""
+    return model._meta.app_label in ("builds", "catalog", "containers", "jobs", "repositories")
+
+
+def test_every_column_of_a_digest_has_room_for_the_longest() -> None:
+    """SQLite counts no characters, so it would not tell."""
+    for model in apps.get_models():
+        for field in model._meta.get_fields():
+            named = field.name.endswith(("digest", "diff_id")) or field.name in ("image_id", "subject")
+            if named and isinstance(field, CharField) and _is_ours(model):
+                assert (field.max_length or 0) >= len(long_digest("")), (model, field.name)
