@@ -151,6 +151,7 @@ class FakeAgent:
 
     async def _drop(self, request: web.Request) -> web.Response:
         self.dropped.append(request.match_info["digest"])
+        self.uploads.pop(request.match_info["digest"], None)
         return web.Response(status=204)
 
     async def _archive(self, request: web.Request) -> web.StreamResponse:

@@ -18,7 +18,7 @@ from slipway.bodies import body_of
 from slipway.catalog import queries, services
 from slipway.catalog.models import Image, Origin
 from slipway.catalog.sizes import measure
-from slipway.catalog.uploads import hand_over, open_archive
+from slipway.catalog.uploads import drop_unwanted, hand_over, open_archive
 from slipway.jobs.api import JobOut
 from slipway.jobs.idempotency import HEADER, Answer, fingerprint, once, parse_key
 from slipway.jobs.models import Job
@@ -177,12 +177,28 @@ class Images(AsyncApiView):
     async def post(self, request: Request, team: str, project: str) -> Response:
         asked = self.query(ImportQuery)
         found, node = await sync_to_async(self._prepare)(team, project, asked)
-        archive = await open_archive(body_of(request._request))
+        body = body_of(request._request)
+        archive = await open_archive(body)
         if archive.fields:
             asked = validated(ImportQuery, {**self._given(asked), **_single(archive.fields)})
             _check_name(asked)
+        services.require_owner_of_tag(asked["name"], asked["tag"])
+        await sync_to_async(services.require_room)(found, archive.at_least(body.length))
         upload = await hand_over(archive, node)
-        return await sync_to_async(self._queue_once)(found, upload, asked)
+        return await self._queue_upload(found, node, upload, asked)
+
+    async def _queue_upload(
+        self, project: Project, node: Node, upload: Upload, asked: dict[str, Any]
+    ) -> Response:
+        """The upload is the job's then; one that nobody wants goes at once."""
+        try:
+            answer = await sync_to_async(self._queue_once)(project, upload, asked)
+        except BaseException:
+            await drop_unwanted(node, upload.digest)
+            raise
+        if "Idempotency-Replayed" in answer.headers:
+            await drop_unwanted(node, upload.digest)
+        return answer
 
     def _prepare(self, team: str, project: str, asked: dict[str, Any]) -> tuple[Project, Node]:
         """Everything that can be refused without the archive is refused before a byte of it flows."""

@@ -15,6 +15,7 @@ from slipway.catalog.models import Image
 from slipway.catalog.uses import uses_of
 from slipway.jobs.models import Job, JobKind
 from slipway.jobs.services import new_job, queue_job
+from slipway.projects import ledger
 from slipway.projects.models import Project, Resource
 from workers.errors import InvalidReference
 from workers.messages import ImportImage, RemoveImage
@@ -43,8 +44,7 @@ def import_image(
     """
     require(actor, Action.WRITE, project)
     digest = str(Digest.parse(upload))
-    if repository is None and tag is not None:
-        raise InvalidReference("A tag needs a repository to belong to.", reference=tag[:160])
+    require_owner_of_tag(repository, tag)
     name = parse_name(repository, tag) if repository is not None else None
     if len(changes) > MAX_CHANGES or any(len(change) > 4096 or "\0" in change for change in changes):
         raise InvalidRequest(f"changes: at most {MAX_CHANGES} lines of 4096 characters.", field="changes")
@@ -61,6 +61,17 @@ def import_image(
         queue_job(actor, project, job, command, {Resource.DISK.value: size})
         record(actor, "image.import", project, subject=job.subject, upload=digest)
     return job
+
+
+def require_owner_of_tag(repository: str | None, tag: str | None) -> None:
+    """Raise ``InvalidReference`` for a tag alone."""
+    if repository is None and tag is not None:
+        raise InvalidReference("A tag needs a repository to belong to.", reference=tag[:160])
+
+
+def require_room(project: Project, size: int) -> None:
+    """Raise ``QuotaExceeded`` if an archive of ``size`` could not be held now."""
+    ledger.require_room(project, {Resource.DISK.value: size})
 
 
 def remove_image(actor: Actor, image: Image) -> Job:

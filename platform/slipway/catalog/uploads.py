@@ -8,6 +8,7 @@ from email.message import Message
 
 from slipway.bodies import Body
 from slipway.errors import FieldError, InvalidFields, UnsupportedMediaType
+from slipway.jobs.models import ACTIVE, Job, JobKind
 from slipway.multipart import Form, parse_boundary, read_form
 from slipway.nodes import agent
 from slipway.nodes.models import Node
@@ -26,6 +27,8 @@ ARCHIVE_TYPES = frozenset(
 )
 PART = "archive"
 FIELDS = ("name", "tag", "change")
+FRAME = 64 << 10
+"""More than a form's other parts take."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Archive:
 
     chunks: AsyncIterator[bytes]
     fields: dict[str, list[str]]
+    in_form: bool = False
+
+    def at_least(self, length: int | None) -> int:
+        """Of its bytes, when the body has ``length``; 0 if nobody says."""
+        return max(0, (length or 0) - (FRAME if self.in_form else 0))
 
 
 async def open_archive(body: Body) -> Archive:
@@ -47,7 +55,7 @@ async def open_archive(body: Body) -> Archive:
             raise InvalidFields(
                 [FieldError(name, f"No such field. Known here: {known}.") for name in unknown]
             )
-        return Archive(form.archive, form.fields)
+        return Archive(form.archive, form.fields, in_form=True)
     if kind not in ARCHIVE_TYPES:
         raise UnsupportedMediaType(
             f"Content-Type {kind or 'missing'}: send application/x-tar (plain, gzip or zstd), or "
@@ -89,3 +97,12 @@ async def hand_over(archive: Archive, node: Node) -> agent.Upload:
         await agent.drop_upload(node, upload.digest)
         raise InvalidArchive("Body: the archive is empty. curl needs --data-binary @file, or -T file.")
     return upload
+
+
+async def drop_unwanted(node: Node, digest: str) -> None:
+    """Let the archive go, unless an import of the same bytes waits for it."""
+    waiting = Job.objects.filter(
+        kind=JobKind.IMPORT_IMAGE, node=node, state__in=ACTIVE, command__contains=digest
+    )
+    if not await waiting.aexists():
+        await agent.drop_upload(node, digest)

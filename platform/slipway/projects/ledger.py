@@ -31,6 +31,11 @@ def reserve(project: Project, kind: str, holder: str, claims: Claims) -> None:
         _write(project.pk, kind, holder, held, {**held, **_positive(claims)})
 
 
+def require_room(project: Project, asked: Claims) -> None:
+    """Raise ``QuotaExceeded`` if ``asked`` could not be reserved now. Nothing is reserved or locked."""
+    _require_room(project, {name: amount for name, amount in asked.items() if amount > 0})
+
+
 def settle(project_id: UUID, kind: str, holder: str, claims: Claims) -> bool:
     """Make the ledger say that ``holder`` holds ``claims`` and nothing else, whatever the limits: for facts.
 

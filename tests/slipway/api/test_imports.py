@@ -13,7 +13,11 @@ import aiohttp
 import pytest
 from asgiref.sync import sync_to_async
 
+from slipway.accounts.actors import Actor
 from slipway.jobs.models import Job
+from slipway.projects.models import Resource
+from slipway.projects.quotas import set_limit
+from tests.factories import make_user
 from tests.fake_agent import FakeAgent
 from tests.roads import RecordingRoad
 from tests.slipway.api.conftest import Edge, People
@@ -105,6 +109,7 @@ class Counted:
         ("viewer", {}, 403, "NOT_ALLOWED"),
         ("owner", {"name": "under_/score"}, 400, "REFERENCE_INVALID"),
         ("owner", {"nam": "web"}, 400, "VALIDATION_FAILED"),
+        ("owner", {"tag": "1.0"}, 400, "REFERENCE_INVALID"),
     ],
 )
 async def test_what_can_be_refused_is_refused_before_the_bytes_flow(
@@ -229,3 +234,40 @@ async def test_neither_memory_nor_disk_holds_the_archive(
     assert status == 202
     assert size in agent.uploads.values()
     assert growth(before) < 40 << 10  # KiB; sender, server and receiver share this process
+
+
+async def test_an_archive_over_the_quota_is_refused_before_it_flows(
+    edge: Edge, crowd: People, agent: FakeAgent
+) -> None:
+    await sync_to_async(_limit_disk)(crowd, 100_000)
+    headers = {**TAR, "Content-Length": str(200_000)}
+    body = Counted(3)
+    status, problem, _ = await post(edge, crowd, body, headers=headers)
+    assert (status, problem["code"], problem["facts"]["limit"]) == (403, "QUOTA_EXCEEDED", 100_000)
+    assert agent.uploads == {}
+    assert agent.dropped == []  # it never got there
+
+
+async def test_an_archive_that_turns_out_too_large_is_not_kept(
+    edge: Edge, crowd: People, agent: FakeAgent
+) -> None:
+    await sync_to_async(_limit_disk)(crowd, 100_000)
+    status, problem, _ = await post(edge, crowd, Counted(3))  # in chunks: nobody says how many
+    assert (status, problem["code"]) == (403, "QUOTA_EXCEEDED")
+    assert agent.uploads == {}
+    assert await Job.objects.acount() == 0
+
+
+async def test_bytes_that_another_import_waits_for_stay(edge: Edge, crowd: People, agent: FakeAgent) -> None:
+    await sync_to_async(_limit_disk)(crowd, 3 * len(ARCHIVE) // 2)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield ARCHIVE
+
+    assert (await post(edge, crowd, ARCHIVE))[0] == 202
+    assert (await post(edge, crowd, pieces()))[0] == 403
+    assert agent.uploads == {DIGEST: len(ARCHIVE)}
+
+
+def _limit_disk(people: People, limit: int) -> None:
+    set_limit(Actor(user=make_user(is_staff=True)), people.project, Resource.DISK, limit)
