@@ -7,7 +7,6 @@ redirect is followed, and answers are cut off at a size.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import re
 import socket
@@ -20,6 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from slipway.catalog.registries import Registries
+from workers.addresses import is_public
 
 SECONDS = 10.0
 ANSWER_BYTES = 1 << 20
@@ -57,7 +57,7 @@ class GuardedResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         if self._registries.may_be_private(host) or self._registries.may_be_private(f"{host}:{port}"):
             return found
-        public = [each for each in found if ipaddress.ip_address(each["host"]).is_global]
+        public = [each for each in found if is_public(each["host"])]
         if not public:
             raise Refused(f"{host} lies in a private network, which is not allowed here")
         return public
@@ -148,10 +148,10 @@ class Registry:
         parts = urlsplit(url)
         host = parts.hostname or ""
         try:
-            is_public = ipaddress.ip_address(host).is_global
+            allowed = is_public(host)
         except ValueError:
             return
-        if not is_public and not self._registries.may_be_private(parts.netloc):
+        if not allowed and not self._registries.may_be_private(parts.netloc):
             raise Refused(f"{host} lies in a private network, which is not allowed here")
 
     async def _answer(self, session: aiohttp.ClientSession, challenge: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 from slipway.catalog.asking import ANSWER_BYTES, Account, GuardedResolver, Refused, Registry
@@ -128,6 +130,32 @@ async def test_private_addresses_are_not_asked_unless_allowed(fake: Fake) -> Non
         await Registry(f"localhost:{fake.port}", replace(strict, plain_http=("localhost",)), ADA).sign_in()
     with pytest.raises(Refused, match="private network"):
         await GuardedResolver(strict).resolve("localhost", 80)
+
+
+class Resolves(AbstractResolver):
+    """To the one address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host=self.address, port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::7f00:1", "224.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::"])
+async def test_a_private_address_in_disguise_is_private(address: str) -> None:
+    """As it is for nodes: ``workers.addresses`` says so for both."""
+    strict = replace(registries(), private=())
+    with pytest.raises(Refused, match="private network"):
+        await GuardedResolver(strict, Resolves(address)).resolve("example.org", 443)
+    written = f"[{address}]" if ":" in address else address
+    with pytest.raises(Refused, match="private network"):
+        await Registry(f"{written}:443", strict, ADA).sign_in()
 
 
 async def test_a_secret_is_not_sent_in_the_clear_by_a_registry_with_tls() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from workers.addresses import is_public
 from workers.engine.transfer import addresses
 from workers.engine.transfer.connections import Origin, Policy
 from workers.engine.transfer.credentials import Challenge
@@ -23,12 +24,12 @@ from workers.errors import AddressRefused, RegistryError
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_for_everybody(address: str) -> None:
-    assert not addresses.is_public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_an_address_that_is(address: str) -> None:
-    assert addresses.is_public(address)
+    assert is_public(address)
 
 
 def test_a_name_is_looked_up_once_and_what_was_checked_is_connected_to(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from workers.addresses import is_public
 from workers.engine import images
 from workers.engine import layers as layer_store
 from workers.engine.build import addresses, cacheimages, exporting, provenance, room, sshkeys
@@ -36,7 +37,6 @@ from workers.engine.host import Engine
 from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
-from workers.engine.transfer.addresses import is_public
 from workers.errors import BuildExceeded, BuildUnsupported, NoSuchImage, SlipwayError
 from workers.messages import BuildImage, RegistryAccess
 from workers.oci.reference import Reference
