@@ -105,7 +105,8 @@ class Known:
     def size_at(self, text: bytes, start: int) -> int:
         """Of the longest that lies there; 0: none."""
         for size in self._lengths.get(text[start : start + SHORTEST], ()):
-            if text[start : start + size] in self._all:
+            piece = text[start : start + size]
+            if len(piece) == size and piece in self._all:
                 return size
         return 0
 

@@ -91,6 +91,16 @@ def test_no_secret_is_left_where_many_overlap(secrets: list[str], text: str, cut
         assert clean == text
 
 
+@given(cuts=st.lists(st.integers(0, 100), max_size=6))
+def test_nothing_but_the_secret_is_taken_out_wherever_the_chunks_end(cuts: list[int]) -> None:
+    data = f"{SECRET} {SECRET}\n-r--r--r-- {quote(SECRET, safe='')} and so on\n".encode()
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+
+    clean = through([SECRET], [data[start:end] for start, end in pairwise(edges)])
+
+    assert clean == b"*** ***\n-r--r--r-- *** and so on\n"
+
+
 @pytest.mark.parametrize("columns", [60, 64, 76])
 @pytest.mark.parametrize("size", [40, 90, 400, 5000])
 def test_line_breaks_do_not_hide_an_encoded_secret(size: int, columns: int) -> None:
