@@ -213,13 +213,14 @@ def check(build: Build, dockerfile: str | None = None) -> None:
     cause = build["cause"] or {}
     facts = cause.get("facts") or {}
     if build["state"] == "failed":
-        excerpt = _excerpt(dockerfile, facts.get("line"))
+        excerpt = _excerpt(dockerfile, facts)
         where = f"{facts.get('file') or build['dockerfile']}:{facts['line']}\n" if facts.get("line") else ""
         if where or excerpt:
             print(f"{clean_lines(where)}{excerpt}", file=sys.stderr, end="")
-        raise CliError(
-            clean(cause.get("message") or "The build failed."), code=cause.get("code") or "BUILD_FAILED"
-        )
+        told = clean(cause.get("message") or "The build failed.")
+        guess = clean(str(facts.get("suggestion") or ""))
+        hint = f"Did you mean {guess}?" if guess and guess not in told else ""
+        raise CliError(told, code=cause.get("code") or "BUILD_FAILED", hint=hint)
     message = cause.get("message") or f"The build #{build['number']} was cancelled."
     raise CliError(clean(message), code=cause.get("code") or "BUILD_CANCELLED")
 
@@ -228,19 +229,34 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean(line) for line in text.split("\n"))
 
 
-def _excerpt(text: str | None, line: Any) -> str:
-    """Three lines around ``line``, which is marked, as BuildKit shows them."""
-    lines = (text or "").splitlines()
-    if not isinstance(line, int) or not 0 < line <= len(lines):
+def _excerpt(text: str | None, facts: dict[str, Any]) -> str:
+    """The line at fault with those around it, as BuildKit shows them, and a marker below the spot.
+
+    Without the text, or where it has changed since, what the node says of the line.
+    """
+    line, said, marker = facts.get("line"), facts.get("text"), facts.get("marker")
+    lines = dict(enumerate((text or "").splitlines(), 1))
+    if not isinstance(line, int) or (line not in lines and not isinstance(said, str)):
         return ""
-    first, last = max(1, line - 2), min(len(lines), line + 2)
+    if isinstance(said, str) and said.strip() not in lines.get(line, ""):
+        lines = {line: said}
     bold, off = ("\x1b[1m", "\x1b[0m") if is_colourful(sys.stderr) else ("", "")
     rows = ["--------------------"]
-    for number in range(first, last + 1):
-        marker = ">>>" if number == line else "   "
-        row = f"{number:4} | {marker} {clean(lines[number - 1])}"
-        rows.append(f"{bold}{row}{off}" if number == line else row)
+    for number in range(line - 2, line + 3):
+        if number not in lines:
+            continue
+        is_guilty = number == line
+        shown = said if is_guilty and isinstance(said, str) else lines[number]
+        row = f"{number:4} | {'>>>' if is_guilty else '   '} {_spaced(shown)}"
+        rows.append(f"{bold}{row}{off}" if is_guilty else row)
+        if is_guilty and isinstance(said, str) and isinstance(marker, str):
+            rows.append(f"     |     {_spaced(marker)}")
     return "\n".join([*rows, rows[0], ""])
+
+
+def _spaced(text: str) -> str:
+    """A tab is a blank here and in the marker: both stay below each other."""
+    return clean(text.replace("\t", " "))
 
 
 def tail_of(entries: deque[str]) -> list[str]:

@@ -24,7 +24,11 @@ class CauseOut(serializers.Serializer):
 
     code = serializers.CharField()
     message = serializers.CharField()
-    facts = serializers.DictField(default=dict)
+    facts = serializers.DictField(
+        default=dict,
+        help_text="What the message was made of. Of a mistake in a Dockerfile: `file`, `line`, `column`, the"
+        " `text` of the line, a `marker` to print below it, and in `suggestion` what was probably meant.",
+    )
 
 
 class JobOut(serializers.Serializer):

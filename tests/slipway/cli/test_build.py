@@ -268,6 +268,7 @@ def test_a_failed_build_shows_its_line_and_ends_with_1(server: Server, signed_in
     assert (done.code, done.out) == (1, "")
     assert "Dockerfile:3\n" in done.err
     assert "   3 | >>> RUN false\n" in done.err
+    assert "^" not in done.err
     assert "RUN false: exit code 1 (BUILD_STEP_FAILED)" in done.err
 
 

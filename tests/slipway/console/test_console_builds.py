@@ -209,3 +209,21 @@ def test_what_it_made_can_be_run(page: Client, project: Project) -> None:
     text = page.get(address(project, "1/")).content.decode()
     assert f"/projects/{project.path}/run?image=web%3Alatest" in text
     assert "#1" in page.get(address(project)).content.decode()
+
+
+def test_a_mistake_is_shown_with_its_marker_and_what_was_meant(page: Client, project: Project) -> None:
+    facts = {
+        "file": "Dockerfile",
+        "line": 12,
+        "column": 6,
+        "text": "COPY --form=<a> /x /y",
+        "marker": "     ^^^^^^",
+        "suggestion": "--from",
+    }
+    cause = {"code": "DOCKERFILE_INVALID", "message": "Dockerfile:12: no such flag", "facts": facts}
+    make_build(project, job={"state": JobState.FAILED, "cause": cause, "ended_at": timezone.now()})
+    text = page.get(address(project, "1/")).content.decode()
+    assert "12 | COPY --form=&lt;a&gt; /x /y\n   |      ^^^^^^</pre>" in text
+    assert "Did you mean <code>--from</code>?" in text
+    told = page.get(f"/api/v1/projects/{project.path}/builds/1").json()
+    assert told["cause"]["facts"] == facts

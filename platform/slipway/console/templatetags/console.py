@@ -110,5 +110,15 @@ def percent(job: Job) -> int | None:
 
 
 @register.filter
+def marked(facts: dict[str, Any]) -> str:
+    """The line of a Dockerfile at fault with a marker below the spot; empty where none is known."""
+    text, marker = facts.get("text"), facts.get("marker")
+    if not isinstance(text, str) or not isinstance(marker, str):
+        return ""
+    number = str(facts.get("line") or "")
+    return f"{number} | {text}\n{' ' * len(number)} | {marker}"
+
+
+@register.filter
 def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
