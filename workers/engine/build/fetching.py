@@ -15,14 +15,14 @@ import secrets
 import shutil
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from workers.content import full_disk
-from workers.engine.build import addresses, interruptible
+from workers.engine.build import addresses, interruptible, mounts
 from workers.engine.build.addresses import Allowed
 from workers.engine.build.interruptible import Check, Connection
 from workers.errors import BuildExceeded, BuildFailed, FetchFailed
@@ -54,6 +54,13 @@ class Fetched:
             return None
 
 
+@dataclass(frozen=True)
+class _Kept:
+    fetched: Fetched
+    body: BinaryIO
+    """Open: another build may put a newer one in its place at any moment."""
+
+
 class Fetcher:
     """For one project. Safe to share between threads."""
 
@@ -69,26 +76,25 @@ class Fetcher:
         """
         wanted = _wanted(checksum, url)
         home = self._home(hashlib.sha256(url.encode()).hexdigest())
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.utime(home)
-        known = _known(home)
-        if known is None or wanted is None or known.sha256 != wanted:
-            known = self._ask(url, home, known, report, check)
-        if wanted is not None and known.sha256 != wanted:
-            raise BuildFailed(
-                f"{url}: the checksum is sha256:{known.sha256}, not sha256:{wanted} as the Dockerfile says",
-                url=url,
-            )
-        _hand_out(home / known.sha256, target, known)
-        self.used[url] = known.sha256
-        return known
+        with ExitStack() as held:
+            held.callback(os.close, mounts.hold(home))
+            os.utime(home)
+            kept = _known(home, held)
+            if kept is None or wanted is None or kept.fetched.sha256 != wanted:
+                kept = self._ask(url, home, kept, report, check, held)
+            _require(kept.fetched, wanted, url)
+            _hand_out(kept, target)
+        self.used[url] = kept.fetched.sha256
+        return kept.fetched
 
-    def _ask(self, url: str, home: Path, known: Fetched | None, report: Report, check: Check) -> Fetched:
+    def _ask(
+        self, url: str, home: Path, kept: _Kept | None, report: Report, check: Check, held: ExitStack
+    ) -> _Kept:
         headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
-        if known is not None and known.etag:
-            headers["If-None-Match"] = known.etag
-        elif known is not None and known.last_modified:
-            headers["If-Modified-Since"] = known.last_modified
+        if kept is not None and kept.fetched.etag:
+            headers["If-None-Match"] = kept.fetched.etag
+        elif kept is not None and kept.fetched.last_modified:
+            headers["If-Modified-Since"] = kept.fetched.last_modified
         place = url
         for _ in range(_REDIRECTS):
             connection, response = self._request(place, headers, url, check)
@@ -96,13 +102,13 @@ class Fetcher:
                 if response.status in _MOVED and response.headers.get("Location"):
                     place = urljoin(place, response.headers["Location"])
                     continue
-                if response.status == 304 and known is not None:
-                    return known
+                if response.status == 304 and kept is not None:
+                    return kept
                 if response.status != 200:
                     raise FetchFailed(
                         f"{url}: the server answered {response.status} {response.reason}", url=url
                     )
-                return _keep(url, home, response, report)
+                return _keep(url, home, response, report, held)
             finally:
                 response.close()
                 connection.close()
@@ -148,24 +154,25 @@ def _connected(address: str, port: int, scheme: str, host: str, check: Check) ->
     return connection
 
 
-def _keep(url: str, home: Path, response: http.client.HTTPResponse, report: Report) -> Fetched:
-    total = int(response.headers.get("Content-Length") or 0)
+def _keep(url: str, home: Path, response: http.client.HTTPResponse, report: Report, held: ExitStack) -> _Kept:
+    total = response.length or 0
     aside = home / f".{secrets.token_hex(8)}"
     try:
         sha256 = _receive(url, response, aside, total, report)
         fetched = Fetched(
             url, sha256, response.headers.get("ETag") or "", response.headers.get("Last-Modified") or ""
         )
+        body = held.enter_context(aside.open("rb"))
         aside.rename(home / sha256)
     finally:
         aside.unlink(missing_ok=True)
-    old = _known(home)
+    old = _known(home, held)
     note = home / f".{secrets.token_hex(8)}"
     note.write_text(json.dumps(asdict(fetched)))
     note.rename(home / _META)
-    if old is not None and old.sha256 != sha256:
-        (home / old.sha256).unlink(missing_ok=True)
-    return fetched
+    if old is not None and old.fetched.sha256 != sha256:
+        (home / old.fetched.sha256).unlink(missing_ok=True)
+    return _Kept(fetched, body)
 
 
 def _receive(url: str, response: http.client.HTTPResponse, target: Path, total: int, report: Report) -> str:
@@ -200,21 +207,28 @@ def _wanted(checksum: str | None, url: str) -> str | None:
     return digits
 
 
-def _known(home: Path) -> Fetched | None:
+def _require(fetched: Fetched, wanted: str | None, url: str) -> None:
+    if wanted is not None and fetched.sha256 != wanted:
+        raise BuildFailed(
+            f"{url}: the checksum is sha256:{fetched.sha256}, not sha256:{wanted} as the Dockerfile says",
+            url=url,
+        )
+
+
+def _known(home: Path, held: ExitStack) -> _Kept | None:
     with suppress(FileNotFoundError, ValueError, TypeError):
         known = Fetched(**json.loads((home / _META).read_text()))
-        if (home / known.sha256).is_file():
-            return known
+        return _Kept(known, held.enter_context((home / known.sha256).open("rb")))
     return None
 
 
-def _hand_out(source: Path, target: Path, known: Fetched) -> None:
+def _hand_out(kept: _Kept, target: Path) -> None:
     """A copy: its mode and time are the build's to set."""
     with full_disk(target):
-        shutil.copyfile(source, target)
+        shutil.copyfile(f"/proc/self/fd/{kept.body.fileno()}", target)  # also when its name is gone
     target.chmod(0o600)
-    if known.mtime is not None:
-        os.utime(target, (known.mtime, known.mtime))
+    if (mtime := kept.fetched.mtime) is not None:
+        os.utime(target, (mtime, mtime))
 
 
 def _said(error: BaseException) -> str:

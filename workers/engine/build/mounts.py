@@ -1,4 +1,7 @@
-"""Cache mounts and kept downloads of all projects, within a budget."""
+"""Cache mounts and kept downloads of all projects, within a budget.
+
+Whoever uses one holds it; whoever drops one first makes sure that nobody does.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,43 @@ import fcntl
 import os
 import secrets
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from workers.engine.places import Places
 from workers.engine.trees import remove_tree
 
 
+def hold(home: Path) -> int:
+    """A descriptor of the directory, made if need be: until it is closed, nobody drops it."""
+    while True:
+        try:
+            with suppress(FileExistsError):
+                home.parent.mkdir(mode=0o700, parents=True)
+            with suppress(FileExistsError):
+                home.mkdir(mode=0o700)
+            descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # dropped that very moment
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # whoever drops it is done at once
+        if _is_at(descriptor, home):
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def sweep(places: Places, *, max_bytes: int, max_age: float, now: float | None = None) -> int:
     """Drop what was not used for ``max_age`` seconds, then what was not used for longest until the rest
     fits. What a step uses at this moment stays. How many went."""
     now = time.time() if now is None else now
-    found = sorted((path.stat().st_mtime, path) for path in places.build_mounts.glob("*/*"))
+    found = sorted(_used(places.build_mounts.glob("*/*")))
     sizes = {path: _size(path) for _, path in found}
     total, gone = sum(sizes.values()), 0
     for used, path in found:
@@ -38,19 +66,29 @@ def forget(places: Places, project: str) -> None:
 
 
 def _drop(places: Places, path: Path) -> bool:
-    """False when a step uses it."""
-    with ExitStack() as held:
-        for lock in path.glob("*.lock"):
-            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-            held.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        aside = places.build_doomed / secrets.token_hex(16)
+    """False when a build uses it, or it is gone."""
+    aside = places.build_doomed / secrets.token_hex(16)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(descriptor, path):
+            return False
         path.rename(aside)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
     remove_tree(aside)
     return True
+
+
+def _used(paths: Iterable[Path]) -> Iterator[tuple[float, Path]]:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield path.stat().st_mtime, path
 
 
 def _size(directory: Path) -> int:

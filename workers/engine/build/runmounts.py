@@ -6,17 +6,19 @@ thrown away with the step), except a cache mount.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workers.engine import snapshots
+from workers.engine.build import mounts
 from workers.engine.build.placing import Wanted, collect, nearest_path, place
 from workers.engine.build.room import Room
 from workers.engine.build.sshagent import listening
@@ -213,7 +215,7 @@ def _in_memory(maker: _Maker) -> Path:
 def _cache(maker: _Maker, mount: CacheMount) -> None:
     name = hashlib.sha256(mount.id.encode(errors="surrogateescape")).hexdigest()
     home = maker.room.engine.places.build_mount(maker.room.project.id, name)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    maker.held.callback(os.close, mounts.hold(home))
     data = home / _claim(maker, home, mount.sharing)
     if not data.exists():
         _begin(maker, mount, data)
@@ -255,5 +257,8 @@ def _begin(maker: _Maker, mount: CacheMount, data: Path) -> None:
         place(Upper(aside, []), found, "/", Dress())
     os.chown(aside, mount.uid, mount.gid)
     aside.chmod(mount.mode)
-    with suppress(FileExistsError, OSError):  # two may begin a shared one at once: either will do
+    try:
         aside.rename(data)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise  # else two began a shared one at once: either will do
