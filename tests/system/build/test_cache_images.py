@@ -113,6 +113,33 @@ def test_an_image_without_a_cache_of_ours_says_so(builds: BuildRig, member: str,
     assert why in builds.step("importing cache").reason
 
 
+def test_steps_of_a_foreign_cache_that_make_no_sense_are_left_out_with_a_warning(builds: BuildRig) -> None:
+    served(builds)
+    built = builds.build(TEXT, cache_to=("inline",), project=builds.rig.project(1))
+    image = builds.image(built)
+    config = json.loads(image.config_text)
+    good = config[MEMBER][0]
+    odd = [
+        {"created": "yesterday"},
+        {"created": [1]},
+        {"created": 1e300},
+        {"created": -1},
+        {"key": 7},
+        {"key": "../../x"},
+        {"name": "\ud800"},
+        {"parent": None},
+        {"layer": 99},
+        {"layer": True},
+    ]
+    config[MEMBER] += [{**good, "key": f"{number:064x}", **each} for number, each in enumerate(odd)] + [None]
+    builds.pushed["docker.io/library/app:latest"] = replace(image, config_text=json.dumps(config))
+
+    again = builds.build(TEXT, cache_from=("app",), project=builds.rig.project(2))
+
+    assert again.warnings == ("11 steps of the cache of app make no sense and were left out",)
+    assert done(builds) == ["done", "cached", "cached"]
+
+
 @pytest.mark.parametrize("option", ["type=local,dest=/tmp", "type=gha", "type=registry"])
 def test_other_places_are_refused_by_name(builds: BuildRig, option: str) -> None:
     with pytest.raises(BuildUnsupported):

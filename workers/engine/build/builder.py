@@ -31,7 +31,6 @@ from workers.engine.build.room import Room
 from workers.engine.build.solver import Task, stages
 from workers.engine.build.steps import CONTEXT
 from workers.engine.build.unpacking import ContextLimits
-from workers.engine.dockerfile.locations import Finding
 from workers.engine.dockerfile.reading import parse
 from workers.engine.host import Engine
 from workers.engine.images import Image
@@ -185,10 +184,8 @@ class _Attempt:
                 self.progress.end(line, reason=error.message)
                 continue
             taken = cacheimages.take_in(self.builder.cache, session, image)
-            lack = cacheimages.lack(image)
-            if lack:
-                self.warnings.append(f"No cache from {reference}: {lack}")
-            self.progress.end(line, reason=lack or f"{taken} steps")
+            self.warnings += filter(None, [taken.warning(reference)])
+            self.progress.end(line, reason=taken.lack or f"{taken.steps} steps")
 
     def _warn(self, text: str) -> None:
         self.warnings.append(redact(text, self.known))
@@ -309,7 +306,7 @@ class _Attempt:
         options = self.command.options
         exports = cacheimages.parse_exports(options.cache_to, options.args)
         if options.checks:
-            self.warnings += [_shown(finding) for finding in task.graph.warnings]
+            self.warnings += [finding.shown for finding in task.graph.warnings]
         line = self.progress.add("exporting to image" if options.output == "image" else "exporting files")
         self.progress.begin(line)
         self.progress.flush(now=True)  # for long nothing else may change
@@ -397,8 +394,3 @@ def _plan_request(command: BuildImage, host: str, named: dict[str, Path | str]) 
 def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
     return url.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1) if "@" in parts.netloc else url
-
-
-def _shown(finding: Finding) -> str:
-    location = finding.location
-    return f"{finding.rule}: {finding.message} ({location.file}:{location.first_line})"

@@ -8,6 +8,7 @@ names it as a cache, and by nobody else.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,11 @@ from workers.oci.manifest import compose
 MEMBER = "slipway.build.cache.v1"
 _BUILDKITS = "moby.buildkit.cache.v0"
 INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
+_KEY = re.compile("[0-9a-f]{64}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST = 64 << 10
+_SKEW = 86400.0
+"""Seconds by which another node's clock may be ahead."""
 
 
 @dataclass(frozen=True)
@@ -122,26 +128,42 @@ def image_of(store: ImageStore, scope: str, entries: Sequence[Entry], platform: 
 # --------------------------------------------------------------------------- in
 
 
-def take_in(cache: Cache, session: Session, image: Image) -> int:
-    """What the image says of its layers is in the project's cache; how many entries were new."""
-    taken = 0
+@dataclass(frozen=True)
+class Taken:
+    steps: int
+    """That were new."""
+    odd: int
+    """That make no sense and were left out."""
+    lack: str
+    """Why there are none; empty if the image says what its layers are."""
+
+    def warning(self, reference: str) -> str:
+        """Empty when there is none."""
+        if self.lack:
+            return f"No cache from {reference}: {self.lack}"
+        return (
+            f"{self.odd} steps of the cache of {reference} make no sense and were left out"
+            if self.odd
+            else ""
+        )
+
+
+def take_in(cache: Cache, session: Session, image: Image) -> Taken:
+    """What the image says of its layers is in the project's cache."""
+    taken = odd = 0
     now = time.time()
-    for said in _said(image):
-        layer = _layer(image, said)
-        if layer is None or cache.find(session, str(said["key"])) is not None:
-            continue
-        texts = {
-            name: str(said.get(name, "")) for name in ("key", "parent", "instruction", "content", "name")
-        }
-        created = float(said.get("created") or now)
-        entry = Entry(**texts, created=created, used=now, size=layer.unpacked_size, boot="", layer=layer)
-        cache.adopt(session, entry)
-        taken += 1
-    return taken
+    found = json.loads(image.config_text).get(MEMBER)
+    for said in found if isinstance(found, list) else ():
+        entry = _entry(image, said, now)
+        if entry is None:
+            odd += 1
+        elif cache.find(session, entry.key) is None:
+            cache.adopt(session, entry)
+            taken += 1
+    return Taken(taken, odd, _lack(image))
 
 
-def lack(image: Image) -> str:
-    """Why nothing is taken in of the image; empty if it says what its layers are."""
+def _lack(image: Image) -> str:
     config = json.loads(image.config_text)
     if isinstance(config.get(MEMBER), list):
         return ""
@@ -153,19 +175,25 @@ def lack(image: Image) -> str:
     return "the image carries no cache: it was not built with --cache-to type=inline"
 
 
-def _said(image: Image) -> list[dict[str, Any]]:
-    found = json.loads(image.config_text).get(MEMBER)
-    return (
-        [each for each in found if isinstance(each, dict) and "key" in each]
-        if isinstance(found, list)
-        else []
-    )
-
-
-def _layer(image: Image, said: dict[str, Any]) -> LayerFacts | None:
-    """As if it was made here: plain, whatever it was packed in."""
-    position = said.get("layer")
-    if not isinstance(position, int) or not 0 <= position < len(image.layers):
+def _entry(image: Image, said: object, now: float) -> Entry | None:
+    """As if it was made here: plain, whatever it was packed in. Anybody may have written it: None if it makes
+    no sense."""
+    if not isinstance(said, dict):
+        return None
+    texts = {name: said.get(name, "") for name in ("key", "parent", "instruction", "content", "name")}
+    if not all(map(_is_text, texts.values())) or not _KEY.fullmatch(texts["key"]):
+        return None
+    position, created = said.get("layer"), said.get("created", now)
+    if type(position) is not int or not 0 <= position < len(image.layers):
+        return None
+    if type(created) not in (int, float) or not 0 <= created <= now + _SKEW:
         return None
     found = image.layers[position]
-    return LayerFacts(found.diff_id, found.diff_id, found.unpacked_size, found.unpacked_size)
+    layer = LayerFacts(found.diff_id, found.diff_id, found.unpacked_size, found.unpacked_size)
+    size = layer.unpacked_size
+    return Entry(**texts, created=float(created), used=now, size=size, boot="", layer=layer)
+
+
+def _is_text(value: object) -> bool:
+    """That a database takes: no half of a surrogate pair."""
+    return isinstance(value, str) and len(value) <= _LONGEST and not _SURROGATE.search(value)

@@ -65,3 +65,7 @@ class Finding:
     """``StageNameCasing``; the names are BuildKit's."""
     message: str
     location: Location
+
+    @property
+    def shown(self) -> str:
+        return f"{self.rule}: {self.message} ({self.location.file}:{self.location.first_line})"
