@@ -94,6 +94,14 @@ def parse_limit(text: str) -> int | None:
     return None if text == "max" or int(text) >= 1 << 62 else int(text)
 
 
+def io_weights(version: int, weight: int) -> dict[str, str]:
+    """What is written where, whichever of it a kernel has; any cgroup begins with a ``weight`` of 100."""
+    if version == 2:
+        return {"io.weight": f"default {max(1, weight)}", "io.bfq.weight": str(max(1, weight))}
+    # CFQ's began with 500 and went down to 10.
+    return {"blkio.bfq.weight": str(max(1, weight)), "blkio.weight": str(max(10, weight * 5))}
+
+
 class Cgroups:
     """The cgroups of one instance: ``/<instance>/<project>/<container>`` and ``/<instance>/shims``."""
 
@@ -179,8 +187,8 @@ class Cgroups:
     # ------------------------------------------------------------------ effects
 
     def confine(self, path: str, limits: Limits, *, weight: int) -> None:
-        """The cgroup exists; all below it together get no more than ``limits``, and of busy CPUs a share
-        of ``weight`` where an ordinary cgroup has 100. Repeatable."""
+        """The cgroup exists; all below it together get no more than ``limits``, and of busy CPUs and disks a
+        share of ``weight`` where an ordinary cgroup has 100. Repeatable."""
         period = 100_000
         quota = max(1000, limits.cpu_millis * period // 1000)
         if self.hierarchy.version == 1:
@@ -201,6 +209,19 @@ class Cgroups:
             self._delegate(path, ("memory", "cpu", "pids"))
         for (controller, name), text in texts.items():
             (_made(self._in(controller, path)) / name).write_text(text)
+        self._weigh_io(path, weight)
+
+    def _weigh_io(self, path: str, weight: int) -> None:
+        """Where the kernel can weigh: not every kernel and scheduler of disks does."""
+        if self.hierarchy.version == 2:
+            self._delegate(path, ("io",))  # by itself: one controller that is missing refuses the others
+        elif "blkio" not in self.hierarchy.controllers:
+            return
+        directory = _made(self._in("blkio", path))
+        for name, text in io_weights(self.hierarchy.version, weight).items():
+            if (directory / name).exists():
+                with suppress(OSError):  # the file is there, the scheduler is not
+                    (directory / name).write_text(text)
 
     def _delegate(self, path: str, controllers: Iterable[str]) -> None:
         """Version 2: every cgroup above ``path`` hands the controllers down."""

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from workers.engine.cgroups import Cgroups, Hierarchy, Usage, parse_flat, parse_limit, parse_mounts
+from workers.engine.cgroups import (
+    Cgroups,
+    Hierarchy,
+    Usage,
+    io_weights,
+    parse_flat,
+    parse_limit,
+    parse_mounts,
+)
+from workers.messages import Limits
 
 HYBRID = """\
 25 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -125,3 +134,41 @@ def test_a_shim_is_moved_in_every_tree(version1: Cgroups) -> None:
     version1.adopt_shim(4711)
     for tree in version1.hierarchy.trees():
         assert (tree / "slipway" / "shims" / "cgroup.procs").read_text() == "4711"
+
+
+def read(directory: Path, *names: str) -> list[str]:
+    return [(directory / name).read_text() for name in names]
+
+
+def test_weights_of_disks_are_a_fifth_of_what_others_have_in_either_versions_words() -> None:
+    assert io_weights(2, 20) == {"io.weight": "default 20", "io.bfq.weight": "20"}
+    assert io_weights(1, 20) == {"blkio.bfq.weight": "20", "blkio.weight": "100"}
+    assert io_weights(1, 1) == {"blkio.bfq.weight": "1", "blkio.weight": "10"}
+
+
+def test_disks_are_weighed_on_version_2_where_the_kernel_can(tmp_path: Path) -> None:
+    write(tmp_path / "slipway/p/build-1", {"io.weight": "default 100\n", "pids.max": "max\n"})
+    Cgroups("slipway", Hierarchy(tmp_path, {})).confine("/slipway/p/build-1", Limits(), weight=20)
+    assert read(tmp_path / "slipway/p/build-1", "io.weight", "cpu.weight") == ["default 20", "20"]
+    assert not (tmp_path / "slipway/p/build-1/io.bfq.weight").exists()
+    # The last thing handed down is io, and by itself.
+    assert read(tmp_path, "cgroup.subtree_control") == read(tmp_path / "slipway/p", "cgroup.subtree_control")
+    assert read(tmp_path / "slipway", "cgroup.subtree_control") == ["+io"]
+
+
+def test_disks_are_weighed_on_version_1_where_the_kernel_can(tmp_path: Path) -> None:
+    names = ("memory", "cpu", "pids", "blkio")
+    here = "slipway/p/build-1"
+    write(tmp_path / "blkio" / here, {"blkio.bfq.weight": "100\n"})
+    made = Cgroups("slipway", Hierarchy(None, {name: tmp_path / name for name in names}))
+    made.confine(f"/{here}", Limits(), weight=20)
+    assert read(tmp_path / "blkio" / here, "blkio.bfq.weight") == ["20"]
+    assert not (tmp_path / "blkio" / here / "blkio.weight").exists()
+
+
+def test_without_a_controller_of_disks_a_build_is_confined_all_the_same(tmp_path: Path) -> None:
+    names = ("memory", "cpu", "pids")
+    made = Cgroups("slipway", Hierarchy(None, {name: tmp_path / name for name in names}))
+    made.confine("/slipway/p/build-1", Limits(pids=7), weight=20)
+    assert read(tmp_path / "pids/slipway/p/build-1", "pids.max") == ["7"]
+    assert not (tmp_path / "blkio").exists()
