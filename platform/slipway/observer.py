@@ -174,7 +174,7 @@ class Reading:
 
 
 class Observer:
-    """One process; ``run`` returns after ``stop`` within two seconds."""
+    """One process; ``run`` returns after ``stop`` within three seconds."""
 
     def __init__(
         self,
@@ -199,9 +199,9 @@ class Observer:
     def run(self) -> None:
         """Turn until stopped; a broker or database that is away is waited for."""
         failures = 0
-        background = Background()
-        if not self._stopping:
-            background.start()
+        background = [] if self._stopping else Background.all()
+        for each in background:
+            each.start()
         try:
             while not self._stopping:
                 try:
@@ -215,7 +215,8 @@ class Observer:
                     self._wait("database_away", error, failures)
                     failures += 1
         finally:
-            background.stop()
+            for each in background:
+                each.stop()
             self._loop.close()
             connection.close()
 

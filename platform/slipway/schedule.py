@@ -1,8 +1,9 @@
 """When what is done again and again is due, and that one process at a time does it.
 
-The quick tasks take turns with the events in the observer's own thread. The slow ones look through stores,
-repositories and ledgers, which may take minutes or not answer at all: they have a thread and a connection of
-their own, and a claim of their own, so that neither waits for the other.
+The quick tasks take turns with the events in the observer's own thread. What deletes blobs, and the slow
+tasks that look through stores, repositories and ledgers, may take minutes or not be answered at all: each of
+the two has a thread, a connection and a claim of its own, so that nothing waits for them, nor they for each
+other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 
 import structlog
 from django.conf import settings
@@ -40,9 +42,18 @@ LEAVE_SECONDS = 1.0
 CLOCK_JUMP = timedelta(seconds=30)
 """Less is what clocks are corrected by, and what a slow database takes."""
 ADVISORY_LOCK = 0x51_1F_5A_1E
-"""Any number that no other program using the database takes, nor the one after it."""
+"""Any number that no other program using the database takes, nor the two after it."""
 
 Act = Callable[[datetime], int]
+
+
+class Lane(IntEnum):
+    """What is claimed together and done one after the other."""
+
+    QUICK = 0
+    REGISTRY = 1
+    SLOW = 2
+
 
 QUICK: Sequence[tuple[float, Act]] = (
     (SWEEP_SECONDS, sweep.resend_containers),
@@ -59,8 +70,8 @@ QUICK: Sequence[tuple[float, Act]] = (
     (SESSIONS_SECONDS, forget_old),
     (SESSIONS_SECONDS, sweep.forget_tags),
 )
+REGISTRY: Sequence[tuple[float, Act]] = ((REGISTRY_SECONDS, sweep.sweep_registry),)
 SLOW: Sequence[tuple[float, Act]] = (
-    (REGISTRY_SECONDS, sweep.sweep_registry),
     (RECONCILE_SECONDS, reconcile),
     (RECONCILE_SECONDS, sweep.find_strays),
     (RECONCILE_SECONDS, keeping.apply_all),
@@ -68,10 +79,10 @@ SLOW: Sequence[tuple[float, Act]] = (
 
 
 @contextlib.contextmanager
-def alone(*, slow: bool = False) -> Iterator[bool]:
+def alone(lane: Lane = Lane.QUICK) -> Iterator[bool]:
     """Whether this process is the one to do it; the claim ends with the block, or with the process."""
     if connection.vendor == "postgresql":
-        key = ADVISORY_LOCK + slow
+        key = ADVISORY_LOCK + lane
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
             (mine,) = cursor.fetchone() or (False,)
@@ -81,7 +92,7 @@ def alone(*, slow: bool = False) -> Iterator[bool]:
                 if mine:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
         return
-    name = "slow-sweep.lock" if slow else "sweep.lock"
+    name = "sweep.lock" if lane is Lane.QUICK else f"sweep-{lane.name.lower()}.lock"
     with open(settings.SLIPWAY_PLATFORM_DATA / name, "a", opener=_closed_to_others) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,10 +117,13 @@ class Schedule:
     """Runs each task when its time has come, in the process that holds the claim."""
 
     def __init__(
-        self, clock: Callable[[], float], tasks: Sequence[tuple[float, Act]] = QUICK, *, slow: bool = False
+        self,
+        clock: Callable[[], float],
+        tasks: Sequence[tuple[float, Act]] = QUICK,
+        lane: Lane = Lane.QUICK,
     ) -> None:
         self._clock = clock
-        self._slow = slow
+        self._lane = lane
         self._looked: tuple[float, datetime] | None = None
         self._tasks = [_Task(*each) for each in tasks]
 
@@ -123,9 +137,9 @@ class Schedule:
         if not due:
             return
         jump = self._jump_of_the_clock(now)
-        with alone(slow=self._slow) as mine:
+        with alone(self._lane) as mine:
             mine = mine and not crash.is_without("sweep")
-            if mine and not self._slow and abs(jump) > CLOCK_JUMP:
+            if mine and self._lane is Lane.QUICK and abs(jump) > CLOCK_JUMP:
                 sweep.shift_deadlines(jump)
             for task in due:
                 task.due = now + task.every
@@ -149,13 +163,18 @@ def _run(task: _Task) -> None:
 
 
 class Background:
-    """The slow tasks in a thread, from ``start`` to ``stop``."""
+    """A schedule in a thread of its own, from ``start`` to ``stop``."""
 
-    def __init__(self, schedule: Schedule | None = None) -> None:
-        self._schedule = schedule or Schedule(time.monotonic, SLOW, slow=True)
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
         self._stopping = threading.Event()
         # A store that does not answer must not hold up the process's end.
-        self._thread = threading.Thread(target=self._run, name="slow tasks", daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @classmethod
+    def all(cls) -> list[Background]:
+        lanes = {Lane.REGISTRY: REGISTRY, Lane.SLOW: SLOW}
+        return [cls(Schedule(time.monotonic, tasks, lane)) for lane, tasks in lanes.items()]
 
     def start(self) -> None:
         self._thread.start()
@@ -171,7 +190,7 @@ class Background:
                 try:
                     self._schedule.run_due()
                 except (OperationalError, InterfaceError, OSError) as error:
-                    log.warning("slow_tasks_wait", error=str(error))
+                    log.warning("tasks_wait", error=str(error))
                     connection.close()
                 self._stopping.wait(LOOK_SECONDS)
         finally:

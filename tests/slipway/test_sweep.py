@@ -13,7 +13,7 @@ from slipway.blobs.s3 import StoreFailed
 from slipway.containers.models import Container, State
 from slipway.jobs.models import Job, JobState
 from slipway.nodes.models import Node
-from slipway.schedule import SWEEP_SECONDS, Schedule, alone
+from slipway.schedule import SWEEP_SECONDS, Lane, Schedule, alone
 from tests.factories import make_container, make_job
 from tests.roads import RecordingRoad
 from workers.messages import BakeImage, RemoveContainer, RunContainer, StopContainer
@@ -176,9 +176,9 @@ def test_slow_tasks_at_work_hold_up_no_quick_ones(road: RecordingRoad) -> None:
         sent.extend(road.take())
         return 0
 
-    Schedule(lambda: 0.0, [(15.0, look)], slow=True).run_due()
+    Schedule(lambda: 0.0, [(15.0, look)], Lane.SLOW).run_due()
     assert len(sent) == 1
-    with alone(slow=True) as mine:
+    with alone(Lane.SLOW) as mine:
         assert mine
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
 
 import structlog
 from django.db import transaction
@@ -12,6 +16,7 @@ from slipway.blobs.store import BlobStore
 from slipway.ids import parse_id
 from slipway.repositories import accounting, links
 from slipway.repositories.models import Blob, BlobLink, Manifest, Repository, Upload
+from workers.errors import NoSuchBlob
 
 log = structlog.get_logger(__name__)
 
@@ -55,26 +60,38 @@ def release_links(now: datetime) -> int:
     return freed
 
 
-def sweep_blobs(store: BlobStore) -> int:
-    """Delete the bytes of blobs that no repository has. How many bytes.
+def sweep_blobs(store: BlobStore, *, within: float = 30.0) -> int:
+    """Delete the bytes of all blobs that no repository has, or of those it gets to ``within`` seconds.
 
-    The row goes first, with its lock held while it is made sure that nobody links the blob; then its bytes,
-    whose key no later push of the same blob can have.
+    How many bytes.
     """
-    freed = 0
-    for key in list(Blob.objects.filter(unlinked_at__isnull=False).values_list("pk", flat=True)[:ROWS]):
-        with transaction.atomic():
-            blob = Blob.objects.select_for_update(skip_locked=True).filter(pk=key).first()
-            if blob is None:
-                continue  # somebody is linking it this moment
-            if blob.links.exists():
-                Blob.objects.filter(pk=key).update(unlinked_at=None)
-                continue
-            blob.delete()
-        store.delete(blob.key)
-        freed += blob.size
-        log.info("blob_swept", digest=blob.digest, size=blob.size)
+    freed, end = 0, time.monotonic() + within
+    waiting = Blob.objects.filter(unlinked_at__isnull=False).order_by("pk").values_list("pk", flat=True)
+    keys = list(waiting[:ROWS])
+    while keys:
+        for key in keys:
+            freed += _sweep_blob(store, key)
+            if time.monotonic() > end:
+                return freed
+        keys = list(waiting.filter(pk__gt=keys[-1])[:ROWS])
     return freed
+
+
+def _sweep_blob(store: BlobStore, key: UUID) -> int:
+    """The row goes first, with its lock held while it is made sure that nobody links the blob; then its
+    bytes, whose key no later push of the same blob can have.
+    """
+    with transaction.atomic():
+        blob = Blob.objects.select_for_update(skip_locked=True).filter(pk=key).first()
+        if blob is None:
+            return 0  # somebody is linking it this moment
+        if blob.links.exists():
+            Blob.objects.filter(pk=key).update(unlinked_at=None)
+            return 0
+        blob.delete()
+    store.delete(blob.key)
+    log.info("blob_swept", digest=blob.digest, size=blob.size)
+    return blob.size
 
 
 def find_strays(store: BlobStore, now: datetime) -> int:
@@ -90,11 +107,16 @@ def find_strays(store: BlobStore, now: datetime) -> int:
 def _stray_bytes(store: BlobStore, now: datetime) -> int:
     before = (now - STRAY_AFTER).timestamp()
     found = 0
-    for stored in store.blobs():
-        if stored.changed_at < before and not Blob.objects.filter(key=stored.name).exists():
-            log.warning("stray_blob", key=stored.name)
-            store.delete(stored.name)
-            found += 1
+    blobs = iter(store.blobs())
+    while batch := list(islice(blobs, ROWS)):
+        old = [stored.name for stored in batch if stored.changed_at < before]
+        # A key has no index of its own, but begins with the digest, which has.
+        rows = Blob.objects.filter(digest__in=[digest_in(name) for name in old])
+        for name in sorted(set(old) - set(rows.values_list("key", flat=True))):
+            log.warning("stray_blob", key=name)
+            with suppress(NoSuchBlob):  # no key of ours: somebody else put it there, and it stays
+                store.delete(name)
+                found += 1
     for stored in store.uploads():
         key = parse_id(stored.name)
         if stored.changed_at < before and key and not Upload.objects.filter(pk=key).exists():
@@ -102,6 +124,12 @@ def _stray_bytes(store: BlobStore, now: datetime) -> int:
             store.discard(stored.name)
             found += 1
     return found
+
+
+def digest_in(key: str) -> str:
+    """The digest that a blob's key was made from."""
+    algorithm, _, rest = key.partition("/")
+    return f"{algorithm}:{rest.rpartition('/')[2].partition('.')[0]}"
 
 
 def _empty_repositories(now: datetime) -> int:

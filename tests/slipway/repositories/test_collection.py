@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from slipway import sweep
 from slipway.blobs.directory import DirectoryStore
+from slipway.blobs.opening import blob_store
+from slipway.blobs.store import BlobStore
 from slipway.drift import reconcile
 from slipway.repositories import collection, links, manifests, uploads
 from slipway.repositories.errors import NoSuchManifest
 from slipway.repositories.models import Blob, BlobLink, Manifest, Repository, Upload
 from slipway.repositories.services import delete_repository
+from slipway.schedule import REGISTRY
 from tests.factories import make_project
 from tests.registry_client import descriptor, digest_of, image_index, image_manifest
 from tests.slipway.repositories.pushing import Pusher
@@ -29,7 +34,7 @@ def later(**more: float) -> datetime:
     return timezone.now() + timedelta(**more)
 
 
-def blobs(store: DirectoryStore) -> set[str]:
+def blobs(store: BlobStore) -> set[str]:
     return {stored.name.rpartition("/")[2].partition(".")[0] for stored in store.blobs()}
 
 
@@ -173,3 +178,56 @@ def test_a_blob_that_was_lost_is_healed_by_a_push(pusher: Pusher, store: Directo
         store.open(blob.key)
     again = pusher.blob("web", LAYER)
     assert store.open(again.key).read(0, 1000) == LAYER
+
+
+def test_one_sweep_takes_all_there_is(pusher: Pusher, store: DirectoryStore, monkeypatch: Any) -> None:
+    monkeypatch.setattr(collection, "ROWS", 2)
+    manifest = pusher.image("web", "v1", *(b"layer %d" % n for n in range(7)))
+    manifests.delete_manifest(pusher.access, pusher.path("web"), manifest.digest)
+    assert collection.sweep_blobs(store) == 7 * len(b"layer 0") + 2
+    assert (blobs(store), Blob.objects.count()) == (set(), 0)
+
+
+def test_a_sweep_that_took_long_leaves_the_rest_for_the_next(pusher: Pusher, store: DirectoryStore) -> None:
+    manifest = pusher.image("web", "v1", LAYER)
+    manifests.delete_manifest(pusher.access, pusher.path("web"), manifest.digest)
+    swept = [collection.sweep_blobs(store, within=0.0) for _ in range(3)]
+    assert (sorted(swept), Blob.objects.count()) == ([0, 2, len(LAYER)], 0)
+
+
+def test_what_lies_in_the_store_is_looked_up_many_at_a_time(
+    pusher: Pusher, store: DirectoryStore, django_assert_max_num_queries: Any
+) -> None:
+    pusher.image("web", "v1", *(b"layer %d" % n for n in range(40)))
+    for stored in list(store.blobs()):
+        old(store.root / "blobs" / stored.name)
+    with django_assert_max_num_queries(10):
+        assert collection.find_strays(store, timezone.now()) == 0
+    # Of the same digest as a blob that is known, but other bytes: from a push that was killed.
+    with store.append("a" * 32, 0) as file:
+        file.write(b"layer 1")
+    stray = store.keep("a" * 32, Digest.of(b"layer 1"))
+    old(store.root / "blobs" / stray)
+    assert collection.find_strays(store, timezone.now()) == 1
+    assert len(blobs(store)) == 41
+    assert not store.exists(stray)
+
+
+def test_what_somebody_else_put_into_the_store_stops_no_search(pusher: Pusher, store: DirectoryStore) -> None:
+    foreign = store.root / "blobs" / "sha256" / "ab" / "notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    old(foreign)
+    assert collection.find_strays(store, timezone.now()) == 0
+    assert foreign.exists()
+
+
+def test_the_platforms_sweep_frees_the_stores_bytes(pusher: Pusher) -> None:
+    """Of the store the settings name, by the task as the observer runs it."""
+    store = blob_store()
+    mine = Pusher(pusher.project, store)
+    manifest = mine.image("web", "v1", LAYER)
+    manifests.delete_manifest(mine.access, mine.path("web"), manifest.digest)
+    assert [act for _, act in REGISTRY] == [sweep.sweep_registry]
+    assert sweep.sweep_registry(timezone.now()) == 2 + len(LAYER)
+    assert not hexes(LAYER, b"{}") & blobs(store)
