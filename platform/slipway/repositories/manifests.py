@@ -54,12 +54,19 @@ def put_manifest(
         manifest = _find(repository, digest) or _create(
             repository, access, digest, content, document, blobs, children
         )
-        if tag is not None:
-            _set_tag(repository, manifest, tag, access)
+        moved_from = _set_tag(repository, manifest, tag, access) if tag is not None else None
         now = timezone.now()
         BlobLink.objects.filter(repository=repository, blob__in=blobs.values()).update(held_until=None)
         Repository.objects.filter(pk=repository.pk).update(last_push_at=now)
-        record(access, "manifest.push", repository, tag=tag or "", digest=str(digest))
+        record(
+            access,
+            "manifest.push",
+            repository,
+            before={"digest": moved_from} if moved_from else None,
+            after={"digest": manifest.digest} if moved_from else None,
+            tag=tag or "",
+            digest=str(digest),
+        )
     return manifest
 
 
@@ -178,7 +185,10 @@ def _refer(
     )
 
 
-def _set_tag(repository: Repository, manifest: Manifest, tag: str, access: Access) -> None:
+def _set_tag(repository: Repository, manifest: Manifest, tag: str, access: Access) -> str | None:
+    """The digest of the manifest that the tag was taken from, if it was another's."""
+    rows = Tag.objects.filter(repository=repository, name=tag).exclude(manifest=manifest)
+    before = rows.values_list("manifest__digest", flat=True).first()
     Tag.objects.update_or_create(
         repository=repository,
         name=tag,
@@ -189,6 +199,7 @@ def _set_tag(repository: Repository, manifest: Manifest, tag: str, access: Acces
             "updated_at": timezone.now(),
         },
     )
+    return before
 
 
 # --------------------------------------------------------------------------- deleting

@@ -216,3 +216,14 @@ def test_an_index_of_many_is_deleted_with_few_queries(
     with django_assert_max_num_queries(40):
         manifests.delete_manifest(pusher.access, pusher.path("web"), index.digest)
     assert Manifest.objects.count() == 0
+
+
+def test_a_tag_that_a_push_moves_is_on_record_with_where_it_was(pusher: Pusher) -> None:
+    first, second = (pusher.image("web", "v1", layer) for layer in (b"one", b"two"))
+    pusher.manifest("web", "v1", bytes(second.content))
+    entries = Entry.objects.filter(action="manifest.push").order_by("seq")
+    assert [(entry.before, entry.after) for entry in entries] == [
+        (None, None),
+        ({"digest": first.digest}, {"digest": second.digest}),
+        (None, None),
+    ]
