@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -16,38 +17,15 @@ from slipway.pagination import paginate
 from slipway.projects.queries import get_project_by_path
 from slipway.repositories import manifests, queries, search, services
 from slipway.repositories.access import Access
-from slipway.repositories.expiry import Plan
 from slipway.repositories.models import Manifest, Repository, Visibility
 from slipway.repositories.retention import Rules
+from slipway.repositories.retention_bodies import PlanOut, RetentionIn, RetentionOut, rules_of
 from slipway.schema import page_of
 from slipway.views import ApiView, PageQuery, StrictSerializer
 from workers.oci.digest import Digest
 
-
-class RetentionOut(serializers.Serializer):
-    keep_last = serializers.IntegerField(allow_null=True, help_text="So many of the newest tags are kept.")
-    keep_days = serializers.IntegerField(allow_null=True, help_text="And those set within so many days.")
-    keep_patterns = serializers.ListField(child=serializers.CharField(), help_text="And those like these.")
-    keep_deployed = serializers.BooleanField(help_text="And those that containers are made from.")
-    untagged_days = serializers.IntegerField(
-        allow_null=True, help_text="Manifests without a tag go after so many days."
-    )
-
-
-class RetentionIn(StrictSerializer):
-    keep_last = serializers.IntegerField(
-        required=False, default=None, allow_null=True, min_value=0, max_value=100_000
-    )
-    keep_days = serializers.IntegerField(
-        required=False, default=None, allow_null=True, min_value=0, max_value=36_500
-    )
-    keep_patterns = serializers.ListField(
-        child=serializers.CharField(max_length=128), required=False, default=list, max_length=20
-    )
-    keep_deployed = serializers.BooleanField(required=False, default=True)
-    untagged_days = serializers.IntegerField(
-        required=False, default=None, allow_null=True, min_value=0, max_value=36_500
-    )
+NAMED_MAX = 100
+"""Tags and referrers named with a manifest."""
 
 
 class RepositoryOut(serializers.Serializer):
@@ -130,10 +108,14 @@ class ManifestOut(serializers.Serializer):
     platform = serializers.CharField(allow_null=True, help_text="As linux/arm64; null until it is known.")
     subject = serializers.CharField(help_text="The digest of what it says something about, or empty.")
     annotations = serializers.DictField(child=serializers.CharField())
-    tags = serializers.SerializerMethodField()
+    tags = serializers.SerializerMethodField(help_text=f"The first {NAMED_MAX} of its tags.")
+    tag_count = serializers.SerializerMethodField(help_text="Of all its tags.")
     blobs = NamedBlobOut(source="references", many=True, help_text="The config, then the layers upwards.")
     manifests = InnerManifestOut(source="children", many=True, help_text="Of an index.")
-    referrers = serializers.SerializerMethodField(help_text="Digests of signatures, SBOMs and the like.")
+    referrers = serializers.SerializerMethodField(
+        help_text=f"Digests of the first {NAMED_MAX} signatures, SBOMs and the like."
+    )
+    referrer_count = serializers.SerializerMethodField(help_text="Of all of them.")
     pushed_by = serializers.CharField()
     created_at = serializers.DateTimeField()
 
@@ -141,11 +123,20 @@ class ManifestOut(serializers.Serializer):
         return manifests.frees(manifest)
 
     def get_tags(self, manifest: Manifest) -> list[str]:
-        return [tag.name for tag in manifest.tags.all()]
+        return queries.some_tags(manifest, NAMED_MAX).items
+
+    def get_tag_count(self, manifest: Manifest) -> int:
+        return manifest.tags.count()
 
     def get_referrers(self, manifest: Manifest) -> list[str]:
-        found = queries.list_referrers(manifest.repository, Digest.parse(manifest.digest))
-        return list(found.values_list("digest", flat=True)[:100])
+        return list(_referrers(manifest).values_list("digest", flat=True)[:NAMED_MAX])
+
+    def get_referrer_count(self, manifest: Manifest) -> int:
+        return _referrers(manifest).count()
+
+
+def _referrers(manifest: Manifest) -> QuerySet[Manifest]:
+    return queries.list_referrers(manifest.repository, Digest.parse(manifest.digest))
 
 
 class FreedOut(serializers.Serializer):
@@ -153,23 +144,6 @@ class FreedOut(serializers.Serializer):
     freed_bytes = serializers.IntegerField(
         source="size", help_text="What the project holds less; the disk has it back within a minute."
     )
-
-
-class VerdictOut(serializers.Serializer):
-    tag = serializers.CharField(source="tag.name")
-    digest = serializers.CharField(source="tag.digest")
-    updated_at = serializers.DateTimeField(source="tag.updated_at")
-    kept = serializers.BooleanField()
-    reason = serializers.CharField()
-
-
-class PlanOut(serializers.Serializer):
-    tags = VerdictOut(source="verdicts", many=True, help_text="All of them, the newest first.")
-    manifests = serializers.SerializerMethodField(help_text="Digests of those that would go.")
-    freed_bytes = serializers.IntegerField(source="freed")
-
-    def get_manifests(self, plan: Plan) -> list[str]:
-        return [manifest.digest for manifest in plan.manifests]
 
 
 class DeleteQuery(StrictSerializer):
@@ -387,8 +361,3 @@ def _changes(asked: dict[str, Any]) -> dict[str, Any]:
     if "retention" in changes:
         changes["retention"] = rules_of(changes["retention"])
     return changes
-
-
-def rules_of(asked: dict[str, Any]) -> Rules:
-    """A validated ``RetentionIn``."""
-    return Rules(**{**asked, "keep_patterns": tuple(asked["keep_patterns"])})

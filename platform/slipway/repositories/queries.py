@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -31,6 +31,8 @@ from slipway.repositories.models import (
 from slipway.repositories.names import InvalidTag, parse_tag, sort_key
 from workers.errors import NoSuchBlob
 from workers.oci.digest import Digest
+
+T = TypeVar("T")
 
 FIELDS = ("content",)
 """What a look at a manifest leaves out: megabytes, perhaps."""
@@ -194,9 +196,31 @@ def show_manifest(repository: Repository, reference: str) -> Manifest:
     blobs = ManifestBlob.objects.select_related("blob")
     inner = ManifestChild.objects.select_related("manifest").defer("manifest__content")
     rows = Manifest.objects.select_related("repository__project__team").defer(*FIELDS)
-    return rows.prefetch_related("tags", Prefetch("references", blobs), Prefetch("children", inner)).get(
-        pk=key
-    )
+    return rows.prefetch_related(Prefetch("references", blobs), Prefetch("children", inner)).get(pk=key)
+
+
+@dataclass(frozen=True)
+class Some(Generic[T]):
+    """The first of many, and how many there are in all."""
+
+    items: list[T]
+    count: int
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.items)
+
+
+def some(rows: QuerySet[Any, T], most: int) -> Some[T]:
+    """The first ``most`` of ``rows``; they are counted only where there are more."""
+    items = list(rows[: most + 1])
+    return Some(items[:most], len(items) if len(items) <= most else rows.count())
+
+
+def some_tags(manifest: Manifest, most: int) -> Some[str]:
+    """Names of its tags, in their order."""
+    rows = Tag.objects.filter(manifest=manifest).order_by("sort_key")
+    return some(rows.values_list("name", flat=True), most)
 
 
 def list_referrers(repository: Repository, subject: Digest, artifact_type: str = "") -> QuerySet[Manifest]:

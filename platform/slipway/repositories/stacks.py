@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Window
+from django.db.models.functions import RowNumber
+
 from slipway.blobs.store import BlobStore
 from slipway.repositories.access import Access
 from slipway.repositories.models import BlobLink, Manifest, ManifestBlob
@@ -59,12 +62,13 @@ def _layers(access: Access, manifest: Manifest, references: list[ManifestBlob]) 
         blob__in=[reference.blob_id for reference in references],
         repository__in=readable(access).order_by().values("pk"),
     ).exclude(repository=manifest.repository_id)
+    place = Window(RowNumber(), partition_by="blob", order_by="repository__path")
+    first = others.annotate(place=place).filter(place__lte=SHOWN_MAX)
     sharers: dict[object, list[str]] = {}
-    for blob, path in others.order_by("repository__path").values_list("blob", "repository__path"):
+    for blob, path in first.order_by("repository__path").values_list("blob", "repository__path"):
         sharers.setdefault(blob, []).append(path)
     return [
-        Layer(each.blob.digest, each.blob.size, tuple(sharers.get(each.blob_id, ())[:SHOWN_MAX]))
-        for each in references
+        Layer(each.blob.digest, each.blob.size, tuple(sharers.get(each.blob_id, ()))) for each in references
     ]
 
 

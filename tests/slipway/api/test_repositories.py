@@ -10,6 +10,7 @@ import pytest
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Membership, Role
 from slipway.blobs.directory import DirectoryStore
+from slipway.repositories import api, retention_bodies
 from slipway.repositories.models import Repository
 from tests.registry_client import descriptor, digest_of, image_index, image_manifest
 from tests.slipway.api.conftest import People, Rest
@@ -92,7 +93,8 @@ def test_tags_and_what_they_name(people: People, owner: Rest, pusher: Pusher) ->
     found = owner.get(f"{path}/manifests/{manifest.digest}").json()
     assert [blob["digest"] for blob in found["blobs"]] == [digest_of(b"{}"), digest_of(LAYER)]
     assert (found["tags"], found["referrers"]) == (["v1"], [digest_of(signature)])
-    assert found["unique_size"] == len(LAYER) + manifest.size
+    # Its signature goes along, and so their config does.
+    assert found["unique_size"] == len(LAYER) + 2 + manifest.size + len(signature)
     index = owner.get(f"{path}/manifests/multi").json()
     assert [(each["digest"], each["platform"]) for each in index["manifests"]] == [
         (manifest.digest, "linux/arm64")
@@ -130,3 +132,25 @@ def test_a_dry_run_of_rules_and_the_rules_themselves(people: People, owner: Rest
     patch(owner, path, {"retention": {"keep_last": 1}})
     assert owner.post(f"{path}/retention").json()["freed_bytes"] == tried["freed_bytes"]
     assert owner.get(path).json()["tags"] == 1
+
+
+def test_of_many_only_the_first_are_named_and_all_are_counted(
+    people: People, owner: Rest, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "NAMED_MAX", 2)
+    monkeypatch.setattr(retention_bodies, "PLANNED_MAX", 2)
+    image = pusher.image("web", "c", LAYER)
+    for tag in ("a", "b"):
+        pusher.manifest("web", tag, bytes(image.content))
+    for n in range(3):
+        subject = descriptor(bytes(image.content), OCI_MANIFEST)
+        pusher.manifest("web", None, image_manifest(b"{}", subject=subject, annotations={"n": str(n)}))
+    pusher.image("web", "new", b"another")
+    path = f"{people.path}/repositories/web"
+    found = owner.get(f"{path}/manifests/{image.digest}").json()
+    assert (found["tags"], found["tag_count"]) == (["a", "b"], 3)
+    assert (len(found["referrers"]), found["referrer_count"]) == (2, 3)
+    tried = put(owner, f"{path}/retention", {"keep_last": 1}).json()
+    assert [each["tag"] for each in tried["tags"]] == ["b", "a"]  # those that would go
+    assert (tried["tag_count"], tried["going_count"]) == (4, 3)
+    assert (len(tried["manifests"]), tried["manifest_count"]) == (2, 4)

@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.models import Role
 from slipway.audit.models import Entry
 from slipway.blobs.directory import DirectoryStore
+from slipway.blobs.opening import blob_store
 from slipway.blobs.places import DirectoryPlace
+from slipway.console.views import repositories as views
 from slipway.projects.models import Project
+from slipway.repositories import queries
+from slipway.repositories.access import Access
 from slipway.repositories.models import Repository, Tag, Visibility
+from slipway.repositories.stacks import SHOWN_MAX, stack_of
 from tests.factories import make_actor, make_project, make_team
+from tests.registry_client import descriptor, image_manifest
 from tests.slipway.repositories.pushing import Pusher
+from workers.oci.descriptor import OCI_MANIFEST
 
 pytestmark = pytest.mark.django_db
 PAGE = "/projects/acme/shop/repositories/web/"
@@ -165,3 +174,50 @@ def test_a_name_with_slashes_has_an_address_by_its_id(
     inner = Repository.objects.get(name="web/api")
     assert f"/repositories/{inner.hex}/" in browser.get("/projects/acme/shop/repositories/").content.decode()
     assert browser.get(f"/projects/acme/shop/repositories/{inner.hex}/").status_code == 200
+
+
+def test_what_is_not_named_is_counted(
+    browser: Client, repository: Repository, project: Project, owner: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "TAGS", 2)
+    monkeypatch.setattr(views, "REFERRERS_MAX", 1)
+    pusher = Pusher(project, blob_store(), owner)
+    newest = repository.manifests.get(tags__name="2")
+    for n in range(3):
+        pusher.manifest("web", f"also-{n}", bytes(newest.content))
+        subject = descriptor(bytes(newest.content), OCI_MANIFEST)
+        pusher.manifest("web", None, image_manifest(CONFIG, subject=subject, annotations={"n": str(n)}))
+    page = browser.get(PAGE).content.decode()
+    assert "2, also-0 and 2 more" in page
+    assert "and 2 more, which the registry lists" in page
+    assert "3 signatures, SBOMs" not in page  # it has other tags, so nothing of it would go
+
+
+def test_a_layer_that_many_share_names_some_of_them(
+    browser: Client, repository: Repository, project: Project, owner: Actor
+) -> None:
+    pusher = Pusher(project, blob_store(), owner)
+    for n in range(SHOWN_MAX + 3):
+        pusher.image(f"other-{n:02}", "1", b"bottom", config=CONFIG)
+    manifest = queries.show_manifest(repository, "2")
+    stack = stack_of(Access.of(owner), manifest, blob_store())
+    shared = [line.layer.shared_with for line in stack.lines if line.layer]
+    assert shared[0] == tuple(f"acme/shop/other-{n:02}" for n in range(SHOWN_MAX))
+    assert shared[1] == ()
+    assert "acme/shop/other-00" in browser.get(PAGE).content.decode()
+
+
+def test_a_visitor_costs_no_look_at_other_repositories(repository: Repository, project: Project) -> None:
+    Repository.objects.update(visibility=Visibility.PUBLIC)
+    name = "other"
+    Repository.objects.create(
+        project=project, name=name, path=f"acme/shop/{name}", visibility="public", readme="not to be read"
+    )
+    with CaptureQueriesContext(connection) as seen:
+        assert Client().get(PAGE).status_code == 200
+        assert Client().get(PAGE.replace("web", repository.hex)).status_code == 200
+    lists = [
+        each["sql"] for each in seen if "readme" in each["sql"] and "repositories_repository" in each["sql"]
+    ]
+    assert lists
+    assert all("LIMIT 1" in sql or "LIMIT 21" in sql for sql in lists)

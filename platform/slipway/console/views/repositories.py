@@ -27,6 +27,7 @@ from slipway.console.stacks import Plate, plate_of
 from slipway.console.templatetags.console import repository_key
 from slipway.console.views.answers import done
 from slipway.console.views.templates import runnable_projects
+from slipway.ids import parse_id
 from slipway.pagination import InvalidCursor, paginate
 from slipway.projects.queries import get_project_by_path
 from slipway.repositories import manifests, queries, services
@@ -90,7 +91,9 @@ def _find(actor: Actor | None, access: Access, team: str, slug: str, key: str) -
     if actor is not None:
         return queries.get_repository_in(actor, team, slug, key)
     rows = queries.readable(access).filter(project__team__slug=team, project__slug=slug)
-    found = next((row for row in rows if key in (row.name, row.hex)), None)
+    found = rows.filter(name=key).first()
+    if found is None and (row_id := parse_id(key)) is not None:
+        found = rows.filter(pk=row_id).first()
     if found is None:
         raise NotFound(f"There is no repository {team}/{slug}/{key[:80]}.")
     return found
@@ -109,9 +112,10 @@ def _chosen(request: HttpRequest, found: Repository) -> Manifest | None:
 def _about(request: HttpRequest, access: Access, found: Repository, manifest: Manifest) -> dict[str, Any]:
     stack = stack_of(access, manifest, blob_store())
     kind = kind_of(manifest)
-    names = [tag.name for tag in manifest.tags.all()]
-    chosen = request.GET.get("tag") or (names[0] if names else "")
-    referrers = queries.list_referrers(found, Digest.parse(manifest.digest))[:REFERRERS_MAX]
+    names = queries.some_tags(manifest, TAGS)
+    chosen = request.GET.get("tag") or (names.items[0] if names.items else "")
+    said = queries.list_referrers(found, Digest.parse(manifest.digest))
+    referrers = queries.some(said, REFERRERS_MAX)
     layers = sum(line.layer.size for line in stack.lines if line.layer)
     return {
         "manifest": manifest,
