@@ -23,7 +23,7 @@ from workers.engine.build.bases import scope_of
 from workers.engine.build.builder import Builder, Built, Doors, NotedPull, Push
 from workers.engine.build.progress import Note, Told
 from workers.engine.build.redaction import patterns, redact
-from workers.engine.build.watching import LineWatcher
+from workers.engine.build.watching import LineWatcher, timed
 from workers.engine.host import Emit
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
@@ -106,11 +106,12 @@ class Builds:
                 )
             )
 
+        check = timed(cancelled, time.monotonic() + command.timeout)
         doors = Doors(
             open_upload=self._open_upload,
-            pull=self._pull(command, cancelled),
-            push=self._push(command, cancelled),
-            keep_output=self._keep_output(command, cancelled),
+            pull=self._pull(command, check),
+            push=self._push(command, check),
+            keep_output=self._keep_output(command, check),
             tell=tell,
             log=log,
             cancelled=cancelled,

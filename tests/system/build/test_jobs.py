@@ -15,10 +15,11 @@ from typing import Any, cast
 import pytest
 
 from tests.system.build.rigs import BuildRig, context
+from tests.system.build.slow import Serve, body_by_the_byte, headers_by_the_byte, nothing, slow
 from tests.system.rigs import until
 from workers.content import DirectoryContent
 from workers.engine.logwriting import LogWriter
-from workers.errors import NoSuchBlob, SlipwayError, StepFailed
+from workers.errors import BuildExceeded, NoSuchBlob, SlipwayError, StepFailed
 from workers.messages import (
     BuildFinished,
     BuildImage,
@@ -79,10 +80,10 @@ def test_a_build_tells_its_steps_its_image_and_its_end_in_this_order(worker: Wor
     assert isinstance(finished, BuildFinished)
     assert imported.references == ("web:1",)
     assert finished.image_id == imported.image_id
-    last = told[-1]
-    assert isinstance(last, BuildProgressed)
-    assert [step.state for step in last.steps] == ["done"] * 4
-    step = next(step for step in last.steps if "RUN" in step.name)
+    # Of each step what was told of it last; an event has those that changed.
+    steps = {step.id: step for event in told if isinstance(event, BuildProgressed) for step in event.steps}
+    assert [step.state for step in steps.values()] == ["done"] * 4
+    step = next(step for step in steps.values() if "RUN" in step.name)
     assert f"{step.id}:stdout F hi" in worker.lines(command.build)
 
 
@@ -171,6 +172,27 @@ def test_what_steps_tell_has_no_secret_and_no_password(worker: Worker) -> None:
         told = [event for event in worker.events if isinstance(event, BuildProgressed)]
         assert any("***" in step.reason for step in told[-1].steps if step.state == "failed"), told[-1]
         assert hidden not in str(told) + str(raised.value) + str(raised.value.facts)
+
+
+@pytest.mark.parametrize("serve", [body_by_the_byte, headers_by_the_byte, nothing])
+def test_a_registry_that_is_slow_can_be_left(worker: Worker, serve: Serve) -> None:
+    with slow(serve) as place:
+        access = {place: RegistryAccess(plain_http=True, allow_private=True)}
+        command = replace(worker.command(f"FROM {place}/base:1\n"), access=access)
+        begun = time.monotonic()
+
+        def cancelled() -> None:
+            if time.monotonic() > begun + 0.7:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            worker.builds.perform(command, worker.events.append, cancelled, worker.log)
+        assert time.monotonic() - begun - 0.7 < 2
+
+        begun = time.monotonic()
+        with pytest.raises(BuildExceeded, match="its time"):
+            worker.perform(replace(command, build=secrets.token_hex(16), timeout=0.5))
+        assert time.monotonic() - begun < 0.5 + 2
 
 
 def test_an_attempt_that_waits_for_the_one_before_it_can_be_cancelled(worker: Worker) -> None:

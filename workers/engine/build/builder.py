@@ -31,17 +31,17 @@ from workers.engine.build.room import Room
 from workers.engine.build.solver import Task, stages
 from workers.engine.build.steps import CONTEXT
 from workers.engine.build.unpacking import ContextLimits
+from workers.engine.build.watching import timed
 from workers.engine.dockerfile.reading import parse
 from workers.engine.host import Engine
 from workers.engine.images import Image
 from workers.engine.layouts import host_platform
 from workers.engine.logwriting import LogWriter
-from workers.errors import BuildExceeded, BuildUnsupported, NoSuchImage, SlipwayError
+from workers.errors import BuildUnsupported, NoSuchImage, SlipwayError
 from workers.messages import BuildImage, RegistryAccess
 from workers.oci.reference import Reference
 
 GIT_TOKEN, TOKEN_USER = "GIT_AUTH_TOKEN", "x-access-token"
-_GRACE = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def build(builder: Builder, command: BuildImage, doors: Doors) -> Built:
         session = stack.enter_context(builder.cache.session(command.project.id))
         stack.enter_context(layer_store.lease(engine.places))
         deadline = time.monotonic() + command.timeout
-        attempt = _Attempt(builder, command, _timed(doors, deadline), progress, place, deadline, known)
+        inside = replace(doors, cancelled=timed(doors.cancelled, deadline))
+        attempt = _Attempt(builder, command, inside, progress, place, deadline, known)
         try:
             built = attempt.run(session)
         except BaseException:
@@ -119,18 +120,6 @@ def _was_cancelled(doors: Doors) -> bool:
     except Exception:  # noqa: BLE001 - whatever it raises, it says so
         return True
     return False
-
-
-def _timed(doors: Doors, deadline: float) -> Doors:
-    """Whoever asks whether the build was cancelled is told as well when its time is over."""
-
-    def cancelled() -> None:
-        doors.cancelled()
-        # A command that runs at that moment says so itself, with its step.
-        if time.monotonic() > deadline + _GRACE:
-            raise BuildExceeded("build exceeded its time", limit="timeout")
-
-    return replace(doors, cancelled=cancelled)
 
 
 def _refuse(command: BuildImage) -> None:
