@@ -24,7 +24,7 @@ from slipway.registry.answers import Answer, document
 from slipway.registry.callers import identify
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
-from slipway.registry.faults import SignInFirst, Unsupported, answer_to
+from slipway.registry.faults import SignInFirst, UnknownHost, Unsupported, answer_to
 from slipway.repositories.errors import NoSuchRepository
 from workers.errors import SlipwayError
 
@@ -97,7 +97,7 @@ class Registry:
         operation = OPERATIONS.get((call.route, call.method))
         try:
             if not call.base:
-                raise Unsupported("This host name is not served here (SLIPWAY_HOSTS).")
+                raise UnknownHost
             if not call.route or "\0" in call.path:
                 raise NoSuchRepository(call.path)
             if operation is None:

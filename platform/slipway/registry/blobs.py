@@ -9,8 +9,8 @@ from slipway.registry.callers import identify
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.repositories import links, manifests, queries
-from slipway.repositories.access import Verb
-from slipway.repositories.models import Blob
+from slipway.repositories.access import Access, Verb, may_write
+from slipway.repositories.models import Blob, Repository
 from workers.errors import NoSuchBlob
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -53,9 +53,18 @@ def _look(call: Call) -> Blob:
     access = identify(call)
     repository = queries.get_repository(access, call.name)
     blob = queries.get_blob(repository, call.argument)
-    if call.method == "HEAD" and access.grants is not None and access.has(call.name, Verb.PUSH):
+    if call.method == "HEAD" and _may_push(access, repository):
         links.hold(repository, blob)
     return blob
+
+
+def _may_push(access: Access, repository: Repository) -> bool:
+    """Whether the caller may be a push that asks what it need not send; who came with a name and password, or
+    a token of ours, has no grants that say so.
+    """
+    if access.grants is not None:
+        return access.has(repository.path, Verb.PUSH)
+    return may_write(access.actor, repository.project)
 
 
 def matches(call: Call, digest: str) -> bool:

@@ -48,6 +48,7 @@ CODES: dict[str, tuple[str, int]] = {
     "TOKEN_REVOKED": ("UNAUTHORIZED", 401),
     "TOO_MANY_REQUESTS": ("TOOMANYREQUESTS", 429),
     "UNSUPPORTED": ("UNSUPPORTED", 405),
+    "HOST_UNKNOWN": ("UNSUPPORTED", 400),
     "NO_SPACE": ("UNKNOWN", 507),
     "BLOB_STORE_FAILED": ("UNKNOWN", 503),
 }
@@ -56,6 +57,15 @@ ANSWERED_BY_SIGNING_IN = ("BEARER_INVALID", "TOKEN_INVALID", "TOKEN_EXPIRED", "T
 
 class Unsupported(UserError):
     code = "UNSUPPORTED"
+
+
+class UnknownHost(UserError):
+    """No method would do: the request is for somebody else."""
+
+    code = "HOST_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__("This host name is not served here (SLIPWAY_HOSTS).")
 
 
 class InvalidUpload(UserError):

@@ -361,7 +361,9 @@ def test_repositories_have_names_within_a_project(
 
 
 def test_an_unknown_host_is_not_served(anonymous: RegistryClient) -> None:
-    assert anonymous.call("GET", "/v2/", host="evil.example").status == 405
+    reply = anonymous.call("GET", "/v2/", host="evil.example")
+    assert (reply.status, "allow" in reply.headers) == (400, False)
+    assert "SLIPWAY_HOSTS" in reply.json["errors"][0]["message"]
 
 
 def test_a_client_that_keeps_its_first_token_can_push_with_it(
