@@ -66,6 +66,8 @@ class BuildOptions:
     extra_hosts: tuple[str, ...] = ()
     """``name:address``, as in ``--add-host``."""
     shm_bytes: int | None = None
+    ulimits: tuple[str, ...] = ()
+    """``nofile=1024:2048``, as in ``--ulimit``."""
     secrets: dict[str, str] = field(default_factory=dict)
     """Id to value. Secret: sealed on its way; never logged, never in an event.
 

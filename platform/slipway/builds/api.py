@@ -18,6 +18,8 @@ from slipway.builds import queries, services
 from slipway.builds.bodies import (
     BuildBody,
     BuildForm,
+    accounts_field,
+    accounts_of,
     marks,
     read_request,
     request_of,
@@ -105,7 +107,7 @@ class BuildDetailOut(BuildOut):
     )
     credentials = serializers.ListField(
         child=serializers.CharField(),
-        help_text="What had a password of its own: `password`, `contexts.<name>`; a retry needs it again.",
+        help_text="What had a password of its own: `password`, `contexts.<name>`, `registries.<host>`.",
     )
     notes = serializers.ListField(
         child=serializers.CharField(), help_text="What was asked for and does nothing here."
@@ -146,6 +148,7 @@ class RetryBody(StrictSerializer):
         default=dict,
         help_text="Addresses, with what opens them, of the named contexts that `credentials` tells of.",
     )
+    registries = accounts_field("The accounts it brought, by host.")
     dockerfile_text = serializers.CharField(
         required=False, default=None, trim_whitespace=False, help_text="In place of the Dockerfile."
     )
@@ -310,6 +313,7 @@ class Retry(AsyncApiView):
     async def post(self, request: Request, **path: str) -> Response:
         asked = await sync_to_async(self.body)(RetryBody)
         asked["secrets"] = secrets_of({"secrets": asked["secrets"], "ssh": asked.pop("ssh")})
+        asked["registries"] = accounts_of(asked["registries"])
         build = await sync_to_async(find)(self)
         made = await retry(self.actor, build, **asked)
         return answered(await sync_to_async(accepted)(self, made))

@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from slipway.bodies import Body, JsonParser
 from slipway.builds import named
+from slipway.builds.registries import Account
 from slipway.builds.requests import (
     QUEUE_TIMEOUT_DEFAULT,
     TIMEOUT_DEFAULT,
@@ -69,6 +70,19 @@ def _switch(help_text: str, default: bool = False) -> serializers.BooleanField:
     return serializers.BooleanField(required=False, default=default, help_text=help_text)
 
 
+class AccountBody(StrictSerializer):
+    username = serializers.CharField(max_length=255)
+    password = serializers.CharField(trim_whitespace=False)
+
+
+def accounts_field(help_text: str) -> serializers.DictField:
+    return serializers.DictField(child=AccountBody(), required=False, default=dict, help_text=help_text)
+
+
+def accounts_of(given: Mapping[str, Mapping[str, str]]) -> dict[str, Account]:
+    return {host: Account(each["username"], each["password"]) for host, each in given.items()}
+
+
 class BuildBody(StrictSerializer):
     """Give one of: a context (the body, or ``context``), ``remote``, or ``dockerfile_text`` alone."""
 
@@ -93,15 +107,19 @@ class BuildBody(StrictSerializer):
     ssh = _pairs(
         "Private keys by id for RUN --mount=type=ssh: steps sign with them, none reads them. Kept as secrets."
     )
+    registries = accounts_field(
+        "Accounts at registries by host, as in Docker's X-Registry-Config; for this build, kept as secrets."
+    )
     no_cache = _switch("Do every step anew.")
     no_cache_filter = _words("Stages that do not use the cache.")
     pull = _switch("Ask the registry for base images even where the node has them.")
     cache_from = _words("Where to take the cache from: type=registry,ref=….")
     cache_to = _words("Where to put the cache: type=inline, type=registry,ref=….")
     platform = _text("os/architecture.")
-    network = _text("Of RUN: default or none.", default="default", allow_null=False)
+    network = _text("Of RUN: default (or bridge, the same) or none.", default="default", allow_null=False)
     extra_hosts = _words("name:address for /etc/hosts of RUN.")
     shm_bytes = _number("Size of /dev/shm in RUN.", min_value=0)
+    ulimits = _words("name=soft[:hard] for RUN, as `--ulimit` has it.")
     output = _text("image, tar or files.", default="image", allow_null=False)
     source_date_epoch = _number("Time stamps are cut to this, in seconds.", min_value=0, max_value=1 << 40)
     checks = _switch("Lint the Dockerfile.", default=True)
@@ -170,7 +188,7 @@ def from_query(query: Mapping[str, list[str]]) -> dict[str, Any]:
     known = BuildBody().fields
     given: dict[str, Any] = {}
     for name, values in query.items():
-        if name in ("secrets", "ssh", "password"):
+        if name in ("secrets", "ssh", "registries", "password"):
             raise InvalidFields([FieldError(name, "Addresses end up in logs: send a form with `options`.")])
         field = known.get(name)
         if isinstance(field, serializers.ListField):
@@ -214,6 +232,7 @@ def request_of(asked: dict[str, Any], source: BuildSource, *, name: str = "", si
         docker=docker,
         name=asked["name"] or name,
         size=size,
+        registries=accounts_of(asked["registries"]),
         **{key: asked[key] for key in ("group", "timeout", "queue_timeout")},
     )
 
@@ -242,6 +261,7 @@ def source_of(asked: dict[str, Any]) -> BuildSource:
 
 def marks(asked: dict[str, Any]) -> str:
     """``asked`` for the fingerprint of an Idempotency-Key: of secrets only which there are."""
-    hidden = {"secrets": sorted(asked["secrets"]), "ssh": sorted(asked["ssh"])}
+    hidden: dict[str, Any] = {name: sorted(asked[name]) for name in ("secrets", "ssh", "registries")}
+    hidden["contexts"] = named.split(asked["contexts"])[0]
     shown = {**asked, **hidden, "password": bool(asked["password"])}
     return json.dumps(shown, sort_keys=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
@@ -33,6 +33,7 @@ def sealed(request: BuildRequest) -> str:
         "secrets": request.options.secrets,
         "password": request.source.password,
         "accounts": dict(request.accounts),
+        "registries": {host: [each.username, each.password] for host, each in request.registries.items()},
     }
     return seal(json.dumps(kept)) if any(kept.values()) else ""
 
@@ -40,7 +41,8 @@ def sealed(request: BuildRequest) -> str:
 def credentials_in(request: BuildRequest) -> list[str]:
     """What had a password of its own, by its field: a retry needs it again."""
     of_source = ["password"] if request.source.password else []
-    return of_source + sorted(f"contexts.{name}" for name in request.accounts)
+    of_contexts = sorted(f"contexts.{name}" for name in request.accounts)
+    return [*of_source, *of_contexts, *sorted(f"registries.{host}" for host in request.registries)]
 
 
 def command_of_build(build: Build) -> BuildImage:
@@ -72,7 +74,7 @@ def complete(job: Job, command: JobCommand) -> JobCommand:
         raise BadCommand("The build of this job is gone.", job=job.hex)
     opened = json.loads(unseal(build.sealed)) if build.sealed else {}
     library = find_library()
-    accounts = _access(build.project)
+    accounts = _access(build.project, opened.get("registries", {}))
     return replace(
         command,
         attempt=job.attempt,
@@ -99,13 +101,15 @@ def _room_for_output(build: Build) -> int | None:
     return max(0, limit - ledger.used(build.project_id).get(Resource.DISK.value, 0))
 
 
-def _access(project: Project) -> dict[str, RegistryAccess]:
-    """How to speak to registries: the project's accounts, and what the administrator says of others."""
+def _access(project: Project, own: Mapping[str, Sequence[str]]) -> dict[str, RegistryAccess]:
+    """How to speak to registries: the build's ``own`` accounts (user name, password by host), then the
+    project's, and what the administrator says of others."""
     registries = Registries.of_settings()
     accounts = {
         row.host: (row.username, unseal(row.sealed_secret))
         for row in RegistryCredential.objects.filter(project=project)
     }
+    accounts |= {host: (username, password) for host, (username, password) in own.items()}
     named = {*accounts, *registries.private, *registries.plain_http, *registries.mirrors}
     found = registries.by_pattern()
     for host in sorted(named):

@@ -54,7 +54,7 @@ class Build(Row):
     sealed = models.TextField(blank=True)
     """Secrets and passwords until the build has ended, by ``accounts.sealing``."""
     credentials = models.JSONField(default=list)
-    """What had a password of its own, by field: ``password`` of the source, ``contexts.<name>``."""
+    """What had a password of its own, by field: ``password``, ``contexts.<name>``, ``registries.<host>``."""
     limits = models.JSONField(default=dict)
     timeout = models.PositiveIntegerField(default=3600)
     """Seconds for the whole build."""

@@ -9,11 +9,13 @@ from typing import Any
 from slipway.builds.commands import SOURCE_FIELDS
 from slipway.builds.errors import ContextGone, SecretsNeeded
 from slipway.builds.models import Build, SourceKind
+from slipway.builds.registries import Account
 from slipway.builds.requests import BuildRequest, Docker, options_of
 from slipway.jobs.errors import JobActive
 from workers.messages import BuildOptions, BuildSource
 
 _CONTEXT = "contexts."
+_REGISTRY = "registries."
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Again:
     password: str | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)
     """Addresses of named contexts with what opens them, where those had something of the kind."""
+    registries: Mapping[str, Account] = field(default_factory=dict)
     dockerfile_text: str | None = None
     """In place of the Dockerfile, or of one that was missing."""
 
@@ -44,6 +47,7 @@ def repeated(build: Build, again: Again) -> BuildRequest:
         ),
         options=_options(build, again),
         docker=_docker(build),
+        registries={host: again.registries[host] for host in registries_needed(build)},
         name=str(build.source.get("name") or ""),
         size=int(build.source.get("size") or 0),
         group=build.group,
@@ -57,6 +61,11 @@ def contexts_needed(build: Build) -> list[str]:
     return [each.removeprefix(_CONTEXT) for each in build.credentials if each.startswith(_CONTEXT)]
 
 
+def registries_needed(build: Build) -> list[str]:
+    """Hosts of the registries it had an account of its own at."""
+    return [each.removeprefix(_REGISTRY) for each in build.credentials if each.startswith(_REGISTRY)]
+
+
 def docker_as_kept(docker: Docker) -> dict[str, Any]:
     return asdict(docker)
 
@@ -64,6 +73,7 @@ def docker_as_kept(docker: Docker) -> dict[str, Any]:
 def _require_given(build: Build, again: Again) -> None:
     secrets = sorted(set(build.secret_ids) - again.secrets.keys())
     passwords = [f"{_CONTEXT}{name}" for name in contexts_needed(build) if name not in again.contexts]
+    passwords += [f"{_REGISTRY}{host}" for host in registries_needed(build) if host not in again.registries]
     if "password" in build.credentials and not again.password:
         passwords.insert(0, "password")
     if not secrets and not passwords:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from slipway.builds import named
+from slipway.builds import named, registries
 from slipway.builds.errors import InvalidBuild, Unsupported
+from slipway.builds.registries import Account
 from workers.errors import InvalidReference
 from workers.messages import SSH_PREFIX, BuildOptions, BuildSource, Limits
 from workers.oci.digest import Digest
@@ -25,11 +26,16 @@ SECRETS_BYTES = 1 << 20
 SECRET_SHORT = 4
 """Bytes; what has fewer is not taken out of logs (`workers.engine.build.redaction`)."""
 TEXT_MAX, ITEMS_MAX = 4096, 200
+ULIMITS = (
+    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue"),
+    *("nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+)
 CACHE_FIELDS = ("type", "ref", "mode", "image-manifest", "oci-mediatypes", "compression", "ignore-error")
 OUTPUTS = ("image", "tar", "files")
-NETWORKS = ("default", "none")
+NETWORKS = ("default", "bridge", "none")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
+_ULIMIT = re.compile(r"([a-z]+)=([0-9]{1,18})(?::([0-9]{1,18}))?")
 _GIT_REMOTE = re.compile(r"(https?|ssh|git)://|git@|github\.com/|gitlab\.com/")
 
 
@@ -62,6 +68,8 @@ class BuildRequest:
     """Of the upload, held of the project's disk."""
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Of named contexts: what opens their addresses, which are without it. Secret."""
+    registries: Mapping[str, Account] = field(default_factory=dict)
+    """Host → the account this build has there, before the project's own. Secret."""
     group: str = ""
     timeout: int = TIMEOUT_DEFAULT
     queue_timeout: int = QUEUE_TIMEOUT_DEFAULT
@@ -77,6 +85,7 @@ class BuildRequest:
             source=source,
             options=replace(options, contexts=contexts),
             accounts={**self.accounts, **accounts},
+            registries=registries.checked(self.registries),
         )
 
     def require_sound(self) -> None:
@@ -94,6 +103,7 @@ class BuildRequest:
         )
         _require("group", len(self.group) <= 160, "at most 160 characters are allowed")
         _checked_options(self.options)
+        registries.checked(self.registries)
 
     def limits(self, memory_max: int, cpu_max: int, pids_max: int) -> Limits:
         """What the build may take, within what a container of the project may. Raise ``InvalidBuild``."""
@@ -195,7 +205,7 @@ def _checked_options(options: BuildOptions) -> BuildOptions:
         "dockerfile", _is_inside(options.dockerfile) and bool(options.dockerfile), "a path in the context"
     )
     _require("output", options.output in OUTPUTS, f"{', '.join(OUTPUTS)} are known")
-    _require("networkmode", options.network in NETWORKS, f"{' and '.join(NETWORKS)} are known here")
+    _require("networkmode", options.network in NETWORKS, f"{', '.join(NETWORKS)} are known here")
     for name in ("args", "labels", "contexts"):
         _check_pairs(name, getattr(options, name))
     named.require_sound(options.contexts)
@@ -204,6 +214,11 @@ def _checked_options(options: BuildOptions) -> BuildOptions:
         _require(name, len(values) <= ITEMS_MAX and all(map(_is_line, values)), "too much, or not a line")
     for text in (*options.cache_from, *options.cache_to):
         _check_cache(text)
+    _require("ulimits", len(options.ulimits) <= 20, "at most 20 are allowed")
+    for text in options.ulimits:
+        limit = _ULIMIT.fullmatch(text)
+        fits = limit is not None and limit[1] in ULIMITS and int(limit[2]) <= int(limit[3] or limit[2])
+        _require("ulimits", fits, f"{text[:60]!r}: name=soft[:hard], the name one of {', '.join(ULIMITS)}")
     for host in options.extra_hosts:
         _require("extrahosts", bool(re.fullmatch(r"[^\s:=]+[:=]\S+", host)), f"{host[:60]!r}: name:address")
     if options.platform is not None:

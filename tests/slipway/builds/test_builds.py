@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from slipway import drift
-from slipway.accounts.errors import NotAllowed, NotFound
+from slipway.accounts.errors import InvalidRequest, NotAllowed, NotFound
 from slipway.accounts.models import Role
 from slipway.audit.models import Entry
 from slipway.builds import services
@@ -18,6 +18,7 @@ from slipway.builds.bodies import from_query
 from slipway.builds.errors import ContextGone, InvalidBuild, SecretsNeeded, Unsupported
 from slipway.builds.models import Build, BuildState
 from slipway.builds.queries import get_build, list_builds
+from slipway.builds.registries import Account
 from slipway.builds.requests import BuildRequest, Docker
 from slipway.catalog.credentials import set_credential
 from slipway.errors import InvalidFields
@@ -102,6 +103,11 @@ def test_a_build_carries_all_that_its_node_needs(road: RecordingRoad) -> None:
         (text(squash=True), Unsupported),
         (text(dockerfile="../Dockerfile"), InvalidBuild),
         (text(network="host"), InvalidBuild),
+        (text(ulimits=("nofile",)), InvalidBuild),
+        (text(ulimits=("nofile=2:1",)), InvalidBuild),
+        (text(ulimits=("files=1",)), InvalidBuild),
+        (replace(text(), registries={"no host": Account("me", "word")}), InvalidRequest),
+        (replace(text(), registries={"example.org": Account("me", "")}), InvalidBuild),
         (text(output="oci"), InvalidBuild),
         (text(platform="linux"), InvalidBuild),
         (text(extra_hosts=("name",)), InvalidBuild),
@@ -237,6 +243,27 @@ def test_a_retry_asks_for_the_same_and_names_the_passwords_it_needs(road: Record
     assert made.job.expires_at - timezone.now() < timedelta(seconds=61)
 
 
+def test_a_builds_own_account_goes_before_the_projects_and_is_asked_for_again(road: RecordingRoad) -> None:
+    actor, project = world()
+    for host in ("reg.example.org", "other.example.org"):
+        set_credential(actor, project, host, "project", "word")
+    own = {"reg.example.org": Account("own", CANARY), "localhost:8000": Account("own", CANARY)}
+    build = create(
+        road, (actor, project), replace(text(network="bridge", ulimits=("nofile=64:128",)), registries=own)
+    )
+    (command,) = sent(road)
+    told = {host: command.access[host].username for host in ("reg.example.org", "other.example.org")}
+    assert told == {"reg.example.org": "own", "other.example.org": "project"}
+    assert command.access["localhost:8000"].password != CANARY  # our own registry knows its nodes
+    assert (command.options.network, command.options.ulimits) == ("bridge", ("nofile=64:128",))
+    tell(build, JobFailed(build.job.hex, Failure("X", "no")))
+    build = loaded(command)
+    with pytest.raises(SecretsNeeded, match="localhost:8000"):
+        services.retry(actor, build, registries={"reg.example.org": Account("own", CANARY)})
+    services.retry(actor, build, registries=own)
+    assert sent(road)[-1].options == command.options
+
+
 def test_a_kept_context_counts_and_goes_with_its_retry() -> None:
     actor, project = world()
     build = services.create_build(actor, project, upload(100), context_kept=True)
@@ -280,14 +307,19 @@ def test_a_secret_lies_nowhere_in_clear(road: RecordingRoad, django_db_blocker: 
         "tools": f"https://{CANARY}@example.org/tools.git",
         "base": "docker-image://busybox",
     }
-    request = BuildRequest(source=source, options=BuildOptions(secrets={"key": CANARY}, contexts=contexts))
+    request = BuildRequest(
+        source=source,
+        options=BuildOptions(secrets={"key": CANARY}, contexts=contexts),
+        registries={"https://index.docker.io/v1/": Account("me", CANARY)},
+    )
     build = services.create_build(actor, project, request)
     (command,) = sent(road)
     assert (command.source.password, command.options.secrets) == (CANARY, {"key": CANARY})
     assert command.options.contexts == contexts
     assert [each for each in command.hidden() if CANARY in each] == [CANARY]
     assert build.options["contexts"]["lib"] == "https://example.org/lib.git#v1:a"
-    assert build.credentials == ["password", "contexts.lib", "contexts.tools"]
+    assert build.credentials == ["password", "contexts.lib", "contexts.tools", "registries.docker.io"]
+    assert (command.access["docker.io"].username, command.access["docker.io"].password) == ("me", CANARY)
     assert CANARY in encode(command)
 
     def everywhere() -> str:

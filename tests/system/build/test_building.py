@@ -322,3 +322,15 @@ def test_where_an_image_came_from_is_stated(builds: BuildRig) -> None:
     assert statement["subject"] == [{"name": "web:1", "digest": {algorithm: digits}}]
     assert statement["predicate"]["buildDefinition"]["externalParameters"]["args"] == {"V": "7"}
     assert len(statement["predicate"]["buildDefinition"]["resolvedDependencies"]) == 1
+
+
+def test_a_commands_limits_and_host_name_are_as_asked_for(builds: BuildRig) -> None:
+    text = "FROM base\nRUN ulimit -n > /soft; ulimit -Hn > /hard; hostname > /name\n"
+    built = builds.build(
+        text, ulimits=("nofile=64:128",), args={"BUILDKIT_SANDBOX_HOSTNAME": "builder"}, network="bridge"
+    )
+    assert [builds.text(built, path) for path in ("/soft", "/hard", "/name")] == [
+        "64\n",
+        "128\n",
+        "builder\n",
+    ]

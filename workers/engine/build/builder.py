@@ -22,11 +22,12 @@ from workers.engine.build.contexts import Context
 from workers.engine.build.doing import do, stamp
 from workers.engine.build.fetching import Fetcher
 from workers.engine.build.git import Account, Git
-from workers.engine.build.graph import Graph, NamedContext, PlanRequest
+from workers.engine.build.graph import Graph
 from workers.engine.build.loading import Loader
 from workers.engine.build.planning import plan
 from workers.engine.build.progress import Note, Progress, Tell
 from workers.engine.build.redaction import Known, patterns, redact
+from workers.engine.build.requesting import plan_request
 from workers.engine.build.room import Room
 from workers.engine.build.solver import Task, stages
 from workers.engine.build.steps import CONTEXT
@@ -153,7 +154,7 @@ class _Attempt:
         context = self._context(loader)
         named = loader.named(command.options.contexts, self.progress.line)
         bases = self._bases()
-        request = _plan_request(command, host, named)
+        request = plan_request(command, host, named)
         dockerfile = parse(context.dockerfile, context.filename)
         graph = plan(dockerfile, request, bases.resolve, ignore=context.ignore)
         task = self._task(graph, session, bases, loader, context, named)
@@ -356,28 +357,6 @@ class _Attempt:
                 builder=f"urn:slipway:node:{self.builder.engine.instance}",
             )
         )
-
-
-def _plan_request(command: BuildImage, host: str, named: dict[str, Path | str]) -> PlanRequest:
-    options = command.options
-    return PlanRequest(
-        platform=host,
-        target_platform=options.platform,
-        target=options.target,
-        build_args=options.args,
-        contexts={
-            name: NamedContext("files") if isinstance(each, Path) else NamedContext("image", each)
-            for name, each in named.items()
-        },
-        labels=options.labels,
-        no_cache=options.no_cache,
-        no_cache_filter=options.no_cache_filter,
-        network=options.network,
-        extra_hosts=options.extra_hosts,
-        shm_bytes=options.shm_bytes,
-        source_date_epoch=options.source_date_epoch,
-        checks=options.checks,
-    )
 
 
 def _without_credentials(url: str) -> str:

@@ -37,6 +37,7 @@ CacheTo = Annotated[Texts, typer.Option("--cache-to", metavar="REF", help="Put t
 Platform = Annotated[str | None, typer.Option("--platform", metavar="OS/ARCH", help="Else the node's.")]
 Network = Annotated[str, typer.Option("--network", metavar="default|none", help="Of RUN.")]
 Host = Annotated[Texts, typer.Option("--add-host", metavar="NAME:ADDRESS", help="For RUN.")]
+Ulimit = Annotated[Texts, typer.Option("--ulimit", metavar="NAME=SOFT[:HARD]", help="Of RUN.")]
 Memory = Annotated[str | None, typer.Option("--memory", "-m", metavar="SIZE", help="For the whole build.")]
 Group = Annotated[
     str | None,
@@ -72,6 +73,7 @@ def build(
     platform: Platform = None,
     network: Network = "default",
     add_host: Host = None,
+    ulimit: Ulimit = None,
     memory: Memory = None,
     group: Group = None,
     progress: Progress = "auto",
@@ -154,6 +156,7 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
         "secrets": parse_secrets(given["secret"]),
         "ssh": parse_ssh(given["ssh"]),
         "extra_hosts": given["add_host"],
+        "ulimits": given["ulimit"],
         "memory_bytes": parse_bytes(given["memory"], "--memory") if given["memory"] else None,
     }
     return {name: value for name, value in options.items() if value}

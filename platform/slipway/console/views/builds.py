@@ -15,7 +15,8 @@ from slipway.accounts.errors import NotAllowed, NotFound
 from slipway.accounts.policy import Action, can, require
 from slipway.builds import api, queries, services
 from slipway.builds.models import Build, BuildState, StepState
-from slipway.builds.repeating import contexts_needed
+from slipway.builds.registries import Account
+from slipway.builds.repeating import contexts_needed, registries_needed
 from slipway.console.build_forms import BuildForm
 from slipway.console.calls import Call, curls
 from slipway.console.forms import blame
@@ -130,6 +131,7 @@ async def build_act(
             secrets=_secrets(request, found),
             password=request.POST.get("password") or None,
             contexts=_contexts(request, found),
+            registries=_registries(request, found),
             dockerfile_text=request.POST.get("dockerfile_text", "").replace("\r\n", "\n") or None,
         )
     except (NotAllowed, NotFound):
@@ -151,6 +153,13 @@ def _secrets(request: HttpRequest, found: Build) -> dict[str, str]:
 def _contexts(request: HttpRequest, found: Build) -> dict[str, str]:
     given = {name: request.POST.get(f"context-{name}", "") for name in contexts_needed(found)}
     return {name: value for name, value in given.items() if value}
+
+
+def _registries(request: HttpRequest, found: Build) -> dict[str, Account]:
+    """``user:password`` each."""
+    given = {host: request.POST.get(f"registry-{host}", "") for host in registries_needed(found)}
+    parts = {host: text.partition(":") for host, text in given.items() if ":" in text}
+    return {host: Account(username, password) for host, (username, _, password) in parts.items()}
 
 
 def _refused(
@@ -180,6 +189,7 @@ def show(
         "error": error,
         "may_cancel": may_write and found.is_active and found.job.cancel_requested_at is None,
         "contexts_needed": contexts_needed(found),
+        "registries_needed": registries_needed(found),
         "may_retry": may_write and services.may_retry(found),
         "may_run": may_write and not found.project.library,
         "nav": "projects",
