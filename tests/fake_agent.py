@@ -141,7 +141,9 @@ class FakeAgent:
 
     async def _fill(self, request: web.Request) -> web.Response:
         contents = self._contexts.contents(request.match_info["scope"], request.match_info["context"])
-        contents.feed(await request.read())
+        with contextlib.closing(contents):
+            contents.feed(await request.read())
+            contents.finish()
         return web.json_response({"taken": contents.taken})
 
     async def _assemble(self, request: web.Request) -> web.Response:
