@@ -2,9 +2,12 @@
 
 ``context/`` is the build context, ``contexts/NAME/`` are named ones; ``expect.json`` may hold:
 
-- ``about``: the features of the language it is for; ``network``: it takes packages from the network
+- ``reference``: the sections of BuildKit's Dockerfile reference that its Dockerfile is about, as
+  ``features.sections`` finds them
+- ``about``: what it is for, in words; ``network``: it takes packages from the network
 - ``options``: fields of ``BuildOptions``; a context ``@NAME`` is that directory, a secret ``@ca`` this
   machine's certificates
+- ``repository``: files of a git repository behind ``$REPOSITORY``, tagged ``v1``; a secret ``@ssh`` is a key
 - ``archives``, ``served``, ``served_archives``: files to put into the context, or behind ``$SERVER``
 - ``config``: members of the image's config (of labels, those named)
 - ``author``, ``created``; ``layers``: how many
@@ -45,6 +48,10 @@ class Real:
     @property
     def network(self) -> bool:
         return bool(self.expect.get("network"))
+
+    def dockerfile(self) -> str:
+        name = self.expect.get("options", {}).get("dockerfile", "Dockerfile")
+        return (self.directory / "context" / name).read_text()
 
     def context(self) -> bytes:
         archives = {name: _gzipped(files) for name, files in self.expect.get("archives", {}).items()}

@@ -145,7 +145,7 @@ def _copy(task: Task, step: CopyStep, state: State, line: int, no_cache: bool) -
 
 
 def _digest(task: Task, found: Found, owner: tuple[int, int] | None) -> str:
-    return task.digests.of_tree(found.named(), owner, task.check)
+    return found.content or task.digests.of_tree(found.named(), owner, task.check)
 
 
 def _wanted(task: Task, step: CopyStep, source: PathSource) -> Wanted:

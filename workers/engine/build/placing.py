@@ -44,6 +44,8 @@ class Found:
     """Those directories themselves."""
     dress: Dress | None = None
     """In place of the step's."""
+    content: str = ""
+    """What stands for it in the step's key; empty: all that is to be copied."""
 
     def named(self) -> Iterator[tuple[str, Node]]:
         """For the content's digest."""

@@ -69,7 +69,9 @@ def _git(task: Task, source: GitSource, excluded: Excluded | None) -> Found:
     _, node = stack.resolve(source.subdirectory)
     if node is None or not node.is_directory:
         raise BuildFailed(f"{repository.url}: there is no directory {source.subdirectory!r} in it")
-    return Found("", node, tuple(below(stack, node, excluded)), may_link=True)
+    # What git keeps for itself is never twice the same.
+    content = f"git {repository.url} {commit} {source.subdirectory}" if source.keep_git_dir else ""
+    return Found("", node, tuple(below(stack, node, excluded)), may_link=True, content=content)
 
 
 # --------------------------------------------------------------------------- archives

@@ -19,7 +19,7 @@ from workers.errors import InvalidDockerfile
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MILLISECOND = 1_000_000
 _COPY_FLAGS = {"chown": TEXT, "chmod": TEXT, "link": SWITCH, "exclude": SEVERAL}
-_FLAGS: dict[str, dict[str, str]] = {
+FLAGS: dict[str, dict[str, str]] = {
     "FROM": {"platform": TEXT},
     "RUN": {"mount": SEVERAL, "network": TEXT, "security": TEXT, "device": SEVERAL},
     "COPY": {**_COPY_FLAGS, "from": TEXT, "parents": SWITCH},
@@ -81,7 +81,7 @@ def read(node: Node) -> typed.Instruction:
         reader = _READERS.get(node.name)
         if reader is None:
             raise unknown(node.keyword)
-        return reader(node, read_flags(node, _FLAGS.get(node.name, {})))
+        return reader(node, read_flags(node, FLAGS.get(node.name, {})))
     except Mistake as mistake:
         raise mistake.at(node.location) from None
 

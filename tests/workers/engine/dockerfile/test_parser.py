@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import ROOT
+from tests.system.build import features
 from workers.engine.dockerfile.dump import dump
 from workers.engine.dockerfile.errors import explain
 from workers.engine.dockerfile.lexer import MAX_CHARACTERS
@@ -18,6 +19,12 @@ GOLDEN = sorted((ROOT / "tests" / "golden" / "dockerfiles").glob("*/Dockerfile")
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.parent.name)
 def test_the_parsed_form(path: Path) -> None:
     assert dump(parse_tree(path.read_text(), "Dockerfile")) == (path.parent / "dump").read_text()
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.parent.name)
+def test_a_golden_cites_the_sections_of_the_reference_that_it_is_about(path: Path) -> None:
+    cited = (path.parent / "reference").read_text().splitlines()
+    assert cited == sorted(features.sections(path.read_text()))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.parent.name)
