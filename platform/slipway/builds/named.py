@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from slipway.builds.errors import InvalidBuild
+from workers.messages import is_repository
 
 VALUE_MAX = 4096
 
@@ -27,6 +28,10 @@ def require_sound(contexts: Mapping[str, str]) -> None:
             )
         if is_address(text) and not _host(text):
             raise InvalidBuild(f"{where}: the address has no host.", field="contexts")
+        if split({name: text})[1] and not is_repository(text):
+            raise InvalidBuild(
+                f"{where}: user names and passwords go with git repositories only.", field="contexts"
+            )
 
 
 def _host(address: str) -> str | None:

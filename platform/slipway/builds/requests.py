@@ -35,6 +35,7 @@ OUTPUTS = ("image", "tar", "files")
 NETWORKS = ("default", "bridge", "none")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
+_TOKEN = re.compile(r"gh[a-z]_|github_pat_|gl[a-z]+-|[0-9a-f]{40}$")
 _ULIMIT = re.compile(r"([a-z]+)=([0-9]{1,18})(?::([0-9]{1,18}))?")
 _GIT_REMOTE = re.compile(r"(https?|ssh|git)://|git@|github\.com/|gitlab\.com/")
 
@@ -171,6 +172,7 @@ def _checked_git(source: BuildSource) -> BuildSource:
     _require("url", bool(parts.hostname), "a host is needed")
     username = source.username or unquote(parts.username or "")
     password = source.password or unquote(parts.password or "")
+    username, password = _without_token(username, password)
     host = parts.netloc.rpartition("@")[2]
     ref, _, subdirectory = fragment.partition(":")
     ref, subdirectory = source.ref or ref or "", source.subdirectory or subdirectory or ""
@@ -184,6 +186,13 @@ def _checked_git(source: BuildSource) -> BuildSource:
         username=username or None,
         password=password or None,
     )
+
+
+def _without_token(username: str, password: str) -> tuple[str, str]:
+    """A user name is shown to all who see the build: a token in its place goes to the password's."""
+    if _TOKEN.match(username) and password in ("", "x-oauth-basic"):
+        return "x-access-token", username
+    return username, password
 
 
 def _checked_url(source: BuildSource) -> BuildSource:

@@ -117,6 +117,8 @@ def test_a_build_carries_all_that_its_node_needs(road: RecordingRoad) -> None:
         (text(contexts={"x": f" {digest('of another project')}"}), InvalidBuild),
         (text(contexts={"x": "https:///x.git"}), InvalidBuild),
         (text(contexts={"x": "https://[x"}), InvalidBuild),
+        # Nothing but git would take it, and provenance would tell it.
+        (text(contexts={"x": "https://me:word@example.org/x.tar"}), InvalidBuild),
         (text(contexts={"x": "a\nb"}), InvalidBuild),
         # Caches of other kinds are opened by keys, which nobody would seal.
         (text(cache_to=("type=s3,bucket=b,secret_access_key=x",)), InvalidBuild),
@@ -180,6 +182,16 @@ def test_an_address_is_taken_apart_and_its_password_kept_out_of_it(road: Recordi
     assert build.title == "web"
     (command,) = sent(road)
     assert command.source.password == f"{CANARY}@"
+
+
+@pytest.mark.parametrize("account", ["ghp_{}", "github_pat_{}", "ghs_{}:x-oauth-basic", "glpat-{}"])
+def test_a_token_in_place_of_a_user_name_is_a_password(account: str, road: RecordingRoad) -> None:
+    actor, project = world()
+    build = create(road, (actor, project), git(f"https://{account.format(CANARY)}@example.org/web.git"))
+    (command,) = sent(road)
+    assert build.source["username"] == command.source.username == "x-access-token"
+    assert command.source.password == account.format(CANARY).partition(":")[0]
+    assert build.credentials == ["password"]
 
 
 def test_who_may_look_may_not_build_and_strangers_see_nothing() -> None:
