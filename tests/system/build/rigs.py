@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,16 @@ from workers.engine.build.stacks import Node, Stack
 from workers.engine.images import Image
 from workers.engine.logwriting import LogWriter
 from workers.errors import NoSuchImage
-from workers.messages import BuildImage, BuildOptions, BuildSource, Limits, RegistryAccess, StepFacts
+from workers.messages import (
+    BuildImage,
+    BuildOptions,
+    BuildProgressed,
+    BuildSource,
+    Event,
+    Limits,
+    RegistryAccess,
+    StepFacts,
+)
 
 Files = Mapping[str, str | bytes | tuple[Any, ...]]
 """Name to text; or to ``(kind, link or text, mode)`` for what is no plain file."""
@@ -163,6 +172,16 @@ class BuildRig:
         for tree in engine.cgroups.hierarchy.trees():
             found += map(str, (tree / engine.instance).glob("*/build-*"))
         return found
+
+
+def steps_told(events: Iterable[Event], build: str) -> list[StepFacts]:
+    """The steps of the build's last run, each as it was told of last; an event has those that changed."""
+    known: dict[int, StepFacts] = {}
+    for event in events:
+        if isinstance(event, BuildProgressed) and event.build == build:
+            known = {} if event.fresh else known
+            known |= {step.id: step for step in event.steps}
+    return [known[number] for number in sorted(known)]
 
 
 def _no_pull(reference: str, platform: str) -> Image:

@@ -6,19 +6,20 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stack import cgroups
+from tests.system.build.rigs import steps_told
 from tests.system.nodes import SCOPE, NodeUnderTest, open_node_under_test
 from tests.system.rigs import until
 from workers.messages import (
     BuildFinished,
     BuildImage,
     BuildOptions,
-    BuildProgressed,
     BuildSource,
     CancelJob,
     JobCancelled,
@@ -133,10 +134,14 @@ def test_the_next_worker_goes_on_from_the_cache(node: NodeUnderTest, build: Buil
     node.wait_for(JobSucceeded, job=build.job)
     assert node.wait_for(BuildFinished, build=build.build).attempt == 2
     assert not _runs(_marker(build))
-    told = [event for event in node.events() if isinstance(event, BuildProgressed)][-1]
-    assert [step.state for step in told.steps if "echo kept" in step.name] == ["cached"]
+    steps = steps_told(node.events(), build.build)
+    assert [step.state for step in steps if "echo kept" in step.name] == ["cached"]
 
 
-def _containers(text: str) -> list[int]:
-    """The shells of its steps: what they start does not name the marker."""
-    return [pid for pid in _runs(text) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/sh")]
+def _containers(text: str) -> set[str]:
+    """The pid namespaces that run it: a shell that forks is two processes of one container."""
+    found = set()
+    for pid in _runs(text):
+        with suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/ns/pid"))
+    return found

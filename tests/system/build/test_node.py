@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.build.rigs import context
+from tests.system.build.rigs import context, steps_told
 from tests.system.nodes import SCOPE, NodeUnderTest, open_node_under_test
 from tests.system.rigs import until
 from workers.messages import (
@@ -16,7 +16,6 @@ from workers.messages import (
     BuildFinished,
     BuildImage,
     BuildOptions,
-    BuildProgressed,
     BuildSource,
     CancelJob,
     DropBuild,
@@ -108,8 +107,8 @@ def test_a_killed_worker_takes_its_builds_up_again_from_their_cache(node: NodeUn
     node.wait_for(JobSucceeded, job=build.job)
 
     assert "again" in lines(node, build.build)
-    told = node.wait_for(BuildProgressed, build=build.build)
-    states = [step.state for step in told.steps if "RUN" in step.name]
+    steps = steps_told(node.events(), build.build)
+    states = [step.state for step in steps if "RUN" in step.name]
     assert states == ["cached", "done"]
     assert list(node.places.build_bundles.iterdir()) == []
     assert list(node.places.build_work.iterdir()) == []
