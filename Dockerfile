@@ -35,7 +35,8 @@ COPY workers workers
 COPY --from=frontend /srv/slipway/static static
 USER slipway
 EXPOSE 8000
-CMD ["python", "-m", "uvicorn", "slipway.asgi:application", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "uvicorn", "slipway.asgi:application", "--http", "slipway.serving:Protocol", \
+     "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS node
 RUN apt-get update \

@@ -12,10 +12,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from slipway import errors, metrics
+from slipway import errors, requestlog
 from slipway.audit import circumstances
-
-log = structlog.get_logger(__name__)
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = frozenset({"healthz", "readyz", "metrics"})
@@ -44,15 +42,10 @@ def trace(get_response: Handler) -> Handler:
             response = _nothing() if "\0" in request.path else await get_response(request)
             seconds = time.perf_counter() - began
             route = _route(request)
-            metrics.REQUESTS.labels(_method(request), route, str(response.status_code)).observe(seconds)
+            method, status = request.method or "", response.status_code
+            requestlog.measure(method, route, status, seconds)
             if route not in QUIET:
-                log.info(
-                    "request",
-                    method=request.method,
-                    path=request.path,
-                    status=response.status_code,
-                    seconds=round(seconds, 4),
-                )
+                requestlog.note(request_id, method, request.path, status, seconds)
         response.headers["X-Request-Id"] = request_id
         return response
 
@@ -66,8 +59,3 @@ def _nothing() -> HttpResponseBase:
 def _route(request: HttpRequest) -> str:
     """The route's name, never its path: labels are kept for ever."""
     return (request.resolver_match.view_name if request.resolver_match else "") or "unmatched"
-
-
-def _method(request: HttpRequest) -> str:
-    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    return request.method if request.method in known else "other"

@@ -180,7 +180,8 @@ STORAGES = {
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 FILE_UPLOAD_TEMP_DIR = str(SLIPWAY_PLATFORM_DATA / "tmp")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
-LOGGING = logging_config(environment.text("SLIPWAY_LOG", "json"), debug=DEBUG)
+SLIPWAY_LOG = environment.text("SLIPWAY_LOG", "json")
+LOGGING = logging_config(SLIPWAY_LOG, debug=DEBUG)
 LOGGING_CONFIG = "slipway.logformat.configure"
 
 # --------------------------------------------------------------------------- people

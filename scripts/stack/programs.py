@@ -62,6 +62,7 @@ def observer(stack: Stack, user: str | None) -> Program:
 def web(stack: Stack, user: str | None) -> Program:
     argv = (
         *(str(stack.python), "-m", "uvicorn", "slipway.asgi:application"),
+        *("--http", "slipway.serving:Protocol"),
         *("--host", "127.0.0.1", "--port", str(stack.port), "--no-access-log", "--no-server-header"),
         *("--timeout-graceful-shutdown", "3"),
     )

@@ -24,6 +24,7 @@ class DirectoryStore:
     """Bytes are written aside, synced and renamed: nobody ever sees half a blob."""
 
     kind = "directory"
+    is_near = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,15 +48,11 @@ class DirectoryStore:
                 end -= len(data)
                 yield data
 
-    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
+    def keep(self, upload: str, digest: Digest, size: int, key: str | None = None) -> str:
         partial, key = self._partial(upload), key_for(digest, key)
         target = self._blobs / key
-        with full_disk(self.root):
-            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with full_disk(self.root), FileAppender(partial, size) as alone:
+            alone.sync()
             self._ensure_directory(target.parent)
             partial.rename(target)
             sync_directory(target.parent)
@@ -77,8 +74,11 @@ class DirectoryStore:
         except FileNotFoundError:
             raise NoSuchBlob(f"The blob {key} is not in {self.root}.", key=key) from None
 
-    def exists(self, key: str) -> bool:
-        return (self._blobs / require_key(key)).exists()
+    def size(self, key: str) -> int | None:
+        try:
+            return (self._blobs / require_key(key)).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def delete(self, key: str) -> None:
         (self._blobs / require_key(key)).unlink(missing_ok=True)
@@ -114,20 +114,29 @@ class FileAppender:
         with full_disk(path):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, offset)
-            os.lseek(self._file, offset, os.SEEK_SET)
+            self._begin(offset)
         except BaseException as error:
             self.close()
             if isinstance(error, BlockingIOError):
                 raise UploadBusy("Another request is writing to this upload; wait for it to end.") from error
             raise
 
+    def _begin(self, offset: int) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (size := os.fstat(self._file).st_size) != offset:
+            if size == 0:
+                self._path.unlink(missing_ok=True)  # made by this very open
+            raise UploadBusy("Another request has written to this upload or ended it; ask where it is.")
+        os.lseek(self._file, offset, os.SEEK_SET)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
         with full_disk(self._path):
             while view:
                 view = view[os.write(self._file, view) :]
+
+    def sync(self) -> None:
+        os.fsync(self._file)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -155,14 +164,15 @@ class FileReader:
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self._file, length, offset)
 
-    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
-        data = bytearray(length)
+    def file_at_hand(self, offset: int, length: int) -> int | None:
+        probe = bytearray(1)
         try:
-            count = os.preadv(self._file, [data], offset, os.RWF_NOWAIT)
+            for position in (offset, offset + length - 1):
+                if os.preadv(self._file, [probe], position, os.RWF_NOWAIT) != 1:
+                    return None
         except OSError:
             return None  # not in the page cache, or a file system that cannot tell
-        del data[count:]
-        return data or None
+        return self._file
 
     def close(self) -> None:
         if self._file >= 0:

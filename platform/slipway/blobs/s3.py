@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from slipway.blobs.keys import key_for, require_key
 from slipway.blobs.places import BucketPlace
-from slipway.blobs.store import Stored
+from slipway.blobs.store import Stored, UploadBusy
 from workers.errors import NodeError, NoSuchBlob
 from workers.oci.digest import Digest
 
@@ -53,6 +53,7 @@ def connect(place: BucketPlace) -> BucketStore:
 
 class BucketStore:
     kind = "s3"
+    is_near = False
 
     def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
         self.client, self.bucket, self.prefix = client, bucket, prefix
@@ -60,15 +61,11 @@ class BucketStore:
     def append(self, upload: str, offset: int) -> PieceAppender:
         """The last piece, if it is a short one, is written anew with what comes behind it."""
         found = self._pieces(upload)
-        begun = b""
-        for start, size in reversed(found):
-            if start + size <= offset and (start + size < offset or size >= PIECE):
-                break
-            if start < offset:
-                begun = self._get(self._piece(upload, start))[: offset - start]
-            if start < offset <= start + size:
-                return PieceAppender(self, upload, start, begun)
-            self._delete(self._piece(upload, start))
+        if sum(size for _, size in found) != offset:
+            raise UploadBusy("Another request has written to this upload or ended it; ask where it is.")
+        if found and found[-1][1] < PIECE:
+            start = found[-1][0]
+            return PieceAppender(self, upload, start, self._get(self._piece(upload, start)))
         return PieceAppender(self, upload, offset, b"")
 
     def received(self, upload: str) -> int:
@@ -79,9 +76,11 @@ class BucketStore:
             if start < end:
                 yield self._get(self._piece(upload, start))[: end - start]
 
-    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
+    def keep(self, upload: str, digest: Digest, size: int, key: str | None = None) -> str:
         key = key_for(digest, key)
         target, found = f"{self.prefix}blobs/{key}", self._pieces(upload)
+        if sum(length for _, length in found) != size:
+            raise UploadBusy("Another request has written to this upload or ended it; ask where it is.")
         if not found:
             self._put(target, b"")
         elif len(found) == 1:
@@ -118,8 +117,8 @@ class BucketStore:
             raise NoSuchBlob(f"The blob {key} is not in the bucket {self.bucket}.", key=key)
         return ObjectReader(self, name, size)
 
-    def exists(self, key: str) -> bool:
-        return self._size(f"{self.prefix}blobs/{require_key(key)}") is not None
+    def size(self, key: str) -> int | None:
+        return self._size(f"{self.prefix}blobs/{require_key(key)}")
 
     def delete(self, key: str) -> None:
         self._delete(f"{self.prefix}blobs/{require_key(key)}")
@@ -237,7 +236,7 @@ class ObjectReader:
         last = min(offset + length, self._size) - 1
         return self._store._get(self._name, Range=f"bytes={offset}-{last}")
 
-    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
+    def file_at_hand(self, offset: int, length: int) -> int | None:
         return None
 
     def close(self) -> None:

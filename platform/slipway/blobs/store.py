@@ -47,8 +47,8 @@ class Reader(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes, fewer only at the end."""
 
-    def read_at_hand(self, offset: int, length: int) -> bytearray | None:
-        """Some of them, if they are in memory already; None if reading them may take a while."""
+    def file_at_hand(self, offset: int, length: int) -> int | None:
+        """The descriptor of a file that has the blob, if those bytes of it seem to be in memory already."""
 
     def close(self) -> None: ...
 
@@ -66,11 +66,14 @@ class BlobStore(Protocol):
     """Any number of threads and processes may use one store at once."""
 
     kind: str
+    is_near: bool
+    """Whether opening and looking up names takes microseconds, so that no thread is needed for it."""
 
     def append(self, upload: str, offset: int) -> Appender:
-        """Write to ``upload`` from ``offset`` on, which is at most ``received``; what lies beyond is dropped.
+        """Write to ``upload`` from its end on, which is at ``offset``.
 
-        Nothing lies in the store before the first byte. Raise ``UploadBusy``, ``NoSpace``.
+        Nothing lies in the store before the first byte. Raise ``NoSpace``, and ``UploadBusy`` if it ends
+        elsewhere or somebody else writes to it (where the store can tell).
         """
 
     def received(self, upload: str) -> int:
@@ -79,11 +82,11 @@ class BlobStore(Protocol):
     def pieces(self, upload: str, end: int) -> Iterator[bytes]:
         """Its first ``end`` bytes, again, for whoever must hash them anew."""
 
-    def keep(self, upload: str, digest: Digest, key: str | None = None) -> str:
-        """Make the upload, whose bytes have ``digest``, a blob, durably; its key. The upload is gone then.
+    def keep(self, upload: str, digest: Digest, size: int, key: str | None = None) -> str:
+        """Make the upload, ``size`` bytes that have ``digest``, a blob, durably; its key. It is gone then.
 
         ``key`` is the one it has in another store, from which it is copied; else it gets a new one.
-        Raise ``NoSpace``.
+        Raise ``NoSpace``; ``UploadBusy`` if others write to it, or have made it a blob this moment.
         """
 
     def discard(self, upload: str) -> None:
@@ -92,7 +95,8 @@ class BlobStore(Protocol):
     def open(self, key: str) -> Reader:
         """Raise ``NoSuchBlob``."""
 
-    def exists(self, key: str) -> bool: ...
+    def size(self, key: str) -> int | None:
+        """Bytes of the blob; None if it is not there."""
 
     def delete(self, key: str) -> None:
         """Repeatable."""

@@ -126,7 +126,7 @@ def _copy(reader: Reader, target: BlobStore, blob: Blob) -> int | None:
         if state.hexdigest() != digest.hex:
             target.discard(upload)
             return None
-        target.keep(upload, digest, blob.key)
+        target.keep(upload, digest, size, blob.key)
     except BaseException:
         target.discard(upload)
         raise

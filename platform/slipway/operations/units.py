@@ -206,7 +206,8 @@ def _observer(of: Installation) -> str:
 
 def _web(of: Installation) -> str:
     command = (
-        *(of.python, "-m", "uvicorn", "slipway.asgi:application", "--host", "127.0.0.1", "--port", of.port),
+        *(of.python, "-m", "uvicorn", "slipway.asgi:application", "--http", "slipway.serving:Protocol"),
+        *("--host", "127.0.0.1", "--port", of.port),
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3"),
     )
     body = f"""\

@@ -27,13 +27,8 @@ def reserve(project: Project, kind: str, holder: str, claims: Claims) -> None:
         Project.objects.select_for_update(of=("self",), no_key=True).get(pk=project.pk)
         held = _held(kind, holder)
         more = {name: amount - held.get(name, 0) for name, amount in claims.items()}
-        _require_room(project, {name: amount for name, amount in more.items() if amount > 0})
+        require_room(project, {name: amount for name, amount in more.items() if amount > 0})
         _write(project.pk, kind, holder, held, {**held, **_positive(claims)})
-
-
-def require_room(project: Project, asked: Claims) -> None:
-    """Raise ``QuotaExceeded`` if ``asked`` could not be reserved now. Nothing is reserved or locked."""
-    _require_room(project, {name: amount for name, amount in asked.items() if amount > 0})
 
 
 def settle(project_id: UUID, kind: str, holder: str, claims: Claims) -> bool:
@@ -66,12 +61,33 @@ def used_of_all(projects: Sequence[UUID], resource: Resource) -> dict[UUID, int]
     return dict(lines.values_list("project").annotate(sum=Sum("amount")))
 
 
+def room(project: Project, resource: Resource) -> int | None:
+    """How much of it is left; None if there is no limit. Others may take it the next moment."""
+    limit = limits_of(project)[resource]
+    if limit is None:
+        return None
+    mine = Reservation.objects.filter(project=project, resource=resource)
+    return limit - (mine.aggregate(sum=Sum("amount"))["sum"] or 0)
+
+
 def has_room(project: Project, claims: Claims) -> bool:
     try:
-        _require_room(project, _positive(claims))
+        require_room(project, _positive(claims))
     except QuotaExceeded:
         return False
     return True
+
+
+def require_room(project: Project, asked: Claims) -> None:
+    """Raise ``QuotaExceeded`` if ``asked`` could not be reserved now. Nothing is reserved or locked."""
+    asked = _positive(asked)
+    if not asked:
+        return
+    limits, now = limits_of(project), used(project.pk)
+    for name, amount in asked.items():
+        limit = limits[Resource(name)]
+        if limit is not None and now.get(name, 0) + amount > limit:
+            raise QuotaExceeded(project.path, Resource(name), limit, now.get(name, 0), amount)
 
 
 def _held(kind: str, holder: str) -> dict[str, int]:
@@ -82,16 +98,6 @@ def _held(kind: str, holder: str) -> dict[str, int]:
 
 def _positive(claims: Claims) -> dict[str, int]:
     return {str(name): amount for name, amount in claims.items() if amount > 0}
-
-
-def _require_room(project: Project, asked: Claims) -> None:
-    if not asked:
-        return
-    limits, now = limits_of(project), used(project.pk)
-    for name, amount in asked.items():
-        limit = limits[Resource(name)]
-        if limit is not None and now.get(name, 0) + amount > limit:
-            raise QuotaExceeded(project.path, Resource(name), limit, now.get(name, 0), amount)
 
 
 def _write(project_id: UUID, kind: str, holder: str, held: Claims, wanted: Claims) -> None:

@@ -10,12 +10,12 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-from slipway import metrics
+from slipway import requestlog
 from slipway.audit import circumstances
 from slipway.blobs.store import Reader
 from slipway.bodies import ClientGone
@@ -28,11 +28,8 @@ from slipway.registry.faults import SignInFirst, UnknownHost, Unsupported, answe
 from slipway.repositories.errors import NoSuchRepository
 from workers.errors import SlipwayError
 
-log = structlog.get_logger(__name__)
-
 Operation = Callable[[Call, Desk], Awaitable[Answer]]
 PIECE = 1 << 20
-HOT_PIECE = 256 << 10
 LINGER_BYTES, LINGER_SECONDS = 64 << 20, 2.0
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -90,7 +87,7 @@ class Registry:
         ):
             answer = await self._answer(call)
             answer.headers["X-Request-Id"] = request_id
-            await self._note(call, answer, time.perf_counter() - began)
+            self._note(request_id, call, answer, time.perf_counter() - began)
             await _send(call, answer, self.desk)
 
     async def _answer(self, call: Call) -> Answer:
@@ -120,17 +117,10 @@ class Registry:
         except SlipwayError:
             return True
 
-    async def _note(self, call: Call, answer: Answer, seconds: float) -> None:
+    def _note(self, request_id: str, call: Call, answer: Answer, seconds: float) -> None:
         route = f"registry:{call.route or 'unmatched'}"
-        known = call.method if call.method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"
-        metrics.REQUESTS.labels(known, route, str(answer.status)).observe(seconds)
-        log.info(
-            "request",
-            method=call.method,
-            path=call.path,
-            status=answer.status,
-            seconds=round(seconds, 4),
-        )
+        requestlog.measure(call.method, route, answer.status, seconds)
+        requestlog.note(request_id, call.method, call.path, answer.status, seconds)
 
 
 async def _send(call: Call, answer: Answer, desk: Desk) -> None:
@@ -156,33 +146,49 @@ async def _send(call: Call, answer: Answer, desk: Desk) -> None:
 
 
 async def _send_blob(call: Call, reader: Reader, position: int, end: int, desk: Desk) -> None:
-    """Nothing more is read once the client has gone: the server would swallow it without a word."""
-    send: Any = call.send
-    gone = asyncio.ensure_future(_gone(call))
-    try:
-        while position < end and not gone.done():
-            # What is in memory is sent from here, in pieces that stay in the processor's cache: handing each
-            # to a thread and back would take longer than reading it.
-            data: bytes | bytearray | None = reader.read_at_hand(position, min(HOT_PIECE, end - position))
-            if data is None:
-                data = await desk.work(reader.read, position, min(PIECE, end - position))
-            else:
+    with Departure(call) as departure:
+        while position < end:
+            step = min(PIECE, end - position)
+            file = reader.file_at_hand(position, step) if call.files is not None else None
+            if file is not None and call.files is not None:
+                # Handing what is in memory to a thread and back would take longer than sending it.
+                sent = await call.files.send(file, position, step)
                 await asyncio.sleep(0)  # others want their turn
-            if not data:
+            elif departure.watched():
+                return
+            else:
+                data = await desk.work(reader.read, position, step)
+                sent = len(data)
+                await call.send({"type": "http.response.body", "body": data, "more_body": True})
+            if not sent:
                 raise ClientGone("The blob ended too soon.")
-            position += len(data)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        if not gone.done():
-            await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
+            position += sent
+    await call.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _gone(call: Call) -> None:
-    while True:
-        message: Any = await call.receive()
-        if message["type"] == "http.disconnect":
-            return
+class Departure:
+    """Notices that the client went while it is sent a body: the server would swallow all without a word."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._watch: asyncio.Task[None] | None = None
+
+    def watched(self) -> bool:
+        """Whether it has gone, once somebody asked."""
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._notice())
+        return self._watch.done()
+
+    async def _notice(self) -> None:
+        while (await self._call.receive())["type"] != "http.disconnect":
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
 
 
 async def _linger(call: Call) -> None:

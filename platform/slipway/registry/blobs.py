@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from slipway.blobs.store import BlobStore
 from slipway.registry.answers import Answer
 from slipway.registry.callers import identify
 from slipway.registry.calls import Call
@@ -18,7 +19,7 @@ FOR_EVER = "private, max-age=31536000, immutable"
 
 
 async def show(call: Call, desk: Desk) -> Answer:
-    blob = await desk.run(lambda: _look(call))
+    blob = await desk.run(lambda: _look(call, desk.store))
     headers = {
         "Content-Type": "application/octet-stream",
         "Docker-Content-Digest": blob.digest,
@@ -49,11 +50,13 @@ async def delete(call: Call, desk: Desk) -> Answer:
     return Answer(202)
 
 
-def _look(call: Call) -> Blob:
+def _look(call: Call, store: BlobStore) -> Blob:
     access = identify(call)
     repository = queries.get_repository(access, call.name)
     blob = queries.get_blob(repository, call.argument)
     if call.method == "HEAD" and _may_push(access, repository):
+        if store.size(blob.key) != blob.size:  # lost: who asks whether to push shall push
+            raise NoSuchBlob(f"The bytes of {blob.digest} are lost here; push them.")
         links.hold(repository, blob)
     return blob
 

@@ -15,6 +15,11 @@ from slipway.repositories.access import Access
 PREFIX = "slp_"
 
 
+def brings_grants(call: Call) -> bool:
+    """Whether the caller has a bearer token of the registry, which ``identify`` reads without a database."""
+    return call.header(b"authorization")[:9].lower() == "bearer ey"
+
+
 def identify(call: Call) -> Access:
     """Raise what says that the credentials are no good; whoever brings none is anonymous."""
     scheme, _, text = call.header(b"authorization").partition(" ")

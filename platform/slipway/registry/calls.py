@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 from django.conf import settings
 from django.http.request import validate_host
+
+from slipway.serving import FILES, Files
+
+T = TypeVar("T")
 
 _ROUTES = {
     "manifest": re.compile(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
@@ -23,6 +28,12 @@ _ROUTES = {
     "base": re.compile(r"/v2/?"),
     "token": re.compile(r"/auth/token"),
 }
+
+
+class Run(Protocol):
+    """Calls a function where the database may be used; ``writes`` if it surely writes."""
+
+    def __call__(self, function: Callable[[], T], /, *, writes: bool = False) -> Awaitable[T]: ...
 
 
 @dataclass
@@ -42,6 +53,8 @@ class Call:
     """``scheme://host``, as the client reaches us; empty if it gave no host we serve."""
     receive: ASGIReceiveCallable
     send: ASGISendCallable
+    files: Files | None
+    """For sending files as they lie in memory, where the server can."""
 
     @classmethod
     def parse(cls, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Call:
@@ -60,6 +73,7 @@ class Call:
             base=_base(headers, scope.get("scheme", "http")),
             receive=receive,
             send=send,
+            files=scope.get("extensions", {}).get(FILES),
         )
 
     def header(self, name: bytes) -> str:

@@ -1,46 +1,20 @@
-"""What every operation of the registry works with: the database's lanes, threads for bytes, the store."""
+"""What every operation of the registry works with: lanes, threads for bytes, the store, open uploads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from slipway.blobs.store import BlobStore
-from workers.oci.digest import Hasher
+from slipway.registry.admissions import Admissions
+from slipway.registry.calls import Run
+from slipway.registry.sessions import Sessions
 
 T = TypeVar("T")
 THREADS = 12
-KEPT_HASHES = 512
-
-
-class Run(Protocol):
-    """Calls a function where the database may be used; ``writes`` if it surely writes."""
-
-    def __call__(self, function: Callable[[], T], /, *, writes: bool = False) -> Awaitable[T]: ...
-
-
-class Hashes:
-    """What uploads between two of their requests hash to so far; whoever is not here is hashed anew."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[int, str, Any]] = OrderedDict()
-
-    def put(self, upload: str, offset: int, algorithm: str, state: Hasher) -> None:
-        self._kept[upload] = (offset, algorithm, state)
-        while len(self._kept) > KEPT_HASHES:
-            self._kept.popitem(last=False)
-
-    def take(self, upload: str, offset: int, algorithm: str) -> Hasher | None:
-        """Whoever goes on with an upload takes the state along: two may not feed one."""
-        kept = self._kept.pop(upload, None)
-        return kept[2] if kept is not None and kept[:2] == (offset, algorithm) else None
-
-    def drop(self, upload: str) -> None:
-        self._kept.pop(upload, None)
 
 
 @dataclass
@@ -49,11 +23,22 @@ class Desk:
     store: BlobStore
     count_pull: Callable[[Any], None]
     """Told of every manifest that was pulled: the id of its repository."""
-    hashes: Hashes = field(default_factory=Hashes)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="bytes")
     )
+    sessions: Sessions = field(init=False)
+    admissions: Admissions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admissions = Admissions(self.run)
+        self.sessions = Sessions(lambda upload: self.threads.submit(self.store.discard, upload))
 
     async def work(self, function: Callable[..., T], *arguments: Any) -> T:
         """In a thread that has no database: for reading, writing and hashing."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    async def look(self, function: Callable[..., T], *arguments: Any) -> T:
+        """A look at a name in the store: at once where that takes microseconds, else as ``work``."""
+        if self.store.is_near:
+            return function(*arguments)
+        return await self.work(function, *arguments)

@@ -72,7 +72,7 @@ async def _body(call: Call) -> bytes:
     if (call.length or 0) > MAX_SIZE:
         raise too_large
     content = b""
-    async for piece in pieces(call):
+    async for piece, _ in pieces(call):
         content += b"".join(piece)
         if len(content) > MAX_SIZE:
             raise too_large

@@ -11,7 +11,7 @@ import structlog
 from django.db.models import F
 from django.utils import timezone
 
-from slipway.registry.desk import Run
+from slipway.registry.calls import Run
 from slipway.repositories.models import Repository
 
 log = structlog.get_logger(__name__)

@@ -51,7 +51,7 @@ def _by_header(call: Call) -> Answer:
 async def by_form(call: Call, desk: Desk) -> Answer:
     """POST."""
     text = b""
-    async for piece in pieces(call):
+    async for piece, _ in pieces(call):
         text += b"".join(piece)
         if len(text) > MAX_FORM:
             raise InvalidUpload("The form is too long.")

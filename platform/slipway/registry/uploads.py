@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+from slipway.bodies import ClientGone
 from slipway.registry.answers import Answer
-from slipway.registry.callers import identify
+from slipway.registry.callers import brings_grants, identify
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.registry.intake import Intake
-from slipway.repositories import uploads
-from slipway.repositories.errors import OutOfOrder, WrongSize
+from slipway.registry.sessions import Session
+from slipway.repositories import certificates, uploads
+from slipway.repositories.access import Verb
+from slipway.repositories.errors import NoSuchUpload, OutOfOrder, WrongSize
 from slipway.repositories.models import Upload
 from workers.errors import DigestMismatch, NoSpace, SlipwayError
 from workers.oci.digest import Digest
@@ -22,68 +25,100 @@ async def begin(call: Call, desk: Desk) -> Answer:
     """POST: a new upload; at once a blob, if it is to be mounted or its bytes came along."""
     mounted, source = call.parameter("mount"), call.parameter("from")
     if mounted and source:
-        blob = await desk.run(lambda: uploads.mount(identify(call), call.name, mounted, source), writes=True)
+        blob = await desk.run(
+            lambda: uploads.mount(identify(call), call.name, mounted, source, desk.store), writes=True
+        )
         if blob is not None:
             return created(call.name, blob.digest)
     wanted = call.parameter("digest")
     digest = Digest.parse(wanted) if wanted else None
-    declared = call.length
-    whole = digest is not None and (declared != 0 or digest == Digest.of(b"", digest.algorithm))
-    upload = await desk.run(
-        lambda: uploads.start(identify(call), call.name, declared if whole else None), writes=True
-    )
-    if not whole or digest is None:
-        return _accepted(call, upload, 0)
-    intake = Intake(desk, upload, 0, digest.algorithm)
+    session = await _begin(call, desk)
+    if digest is None or (call.length == 0 and digest != Digest.of(b"", digest.algorithm)):
+        return _accepted(call, session, 0)
+    intake = Intake(desk, session, 0, digest.algorithm)
     try:
         await intake.take(call)
         return await _finish(call, desk, intake, digest)
     except BaseException:
-        await _cancel(desk, upload)  # nobody was told its name
+        await _cancel(desk, session)  # nobody was told its name
         raise
 
 
 async def status(call: Call, desk: Desk) -> Answer:
     """GET: where to go on from."""
-    upload = await _find(call, desk)
-    answer = _accepted(call, upload, await desk.work(desk.store.received, upload.hex))
+    session = await _find(call, desk)
+    answer = _accepted(call, session, await desk.look(desk.store.received, session.key))
     answer.status = 204
     return answer
 
 
 async def append(call: Call, desk: Desk) -> Answer:
     """PATCH: the next chunk."""
-    upload = await _find(call, desk)
-    intake = Intake(desk, upload, await _offset(call, desk, upload))
-    await _take(call, desk, intake)
-    return _accepted(call, upload, intake.offset)
+    session = await _find(call, desk)
+    with session.alone():
+        intake = Intake(desk, session, await _offset(call, desk, session))
+        await _take(call, desk, intake)
+    return _accepted(call, session, intake.offset)
 
 
 async def complete(call: Call, desk: Desk) -> Answer:
     """PUT: the last chunk, if any, and what it all should hash to."""
     digest = Digest.parse(call.parameter("digest"))
-    upload = await _find(call, desk)
-    intake = Intake(desk, upload, await _offset(call, desk, upload), digest.algorithm)
-    await _take(call, desk, intake)
-    return await _finish(call, desk, intake, digest)
+    session = await _find(call, desk)
+    with session.alone():
+        intake = Intake(desk, session, await _offset(call, desk, session), digest.algorithm)
+        await _take(call, desk, intake)
+        return await _finish(call, desk, intake, digest)
 
 
 async def cancel(call: Call, desk: Desk) -> Answer:
-    upload = await _find(call, desk)
-    await _cancel(desk, upload)
+    session = await _find(call, desk)
+    with session.alone():
+        await _cancel(desk, session)
     return Answer(204)
 
 
 # --------------------------------------------------------------------------- steps
 
 
-async def _find(call: Call, desk: Desk) -> Upload:
-    return await desk.run(lambda: uploads.get_upload(identify(call), call.name, call.argument))
+async def _begin(call: Call, desk: Desk) -> Session:
+    admission = await desk.admissions.get(call, lambda: uploads.admit(identify(call), call.name))
+    session = Session(admission.upload(), admission.room)
+    if desk.sessions.is_full:
+        session.upload = await desk.run(lambda: uploads.reserve(session.upload, uploads.LEAST), writes=True)
+    return desk.sessions.add(session)
 
 
-async def _offset(call: Call, desk: Desk, upload: Upload) -> int:
+async def _find(call: Call, desk: Desk) -> Session:
+    """Raise ``NoSuchUpload`` and what says that the caller may not push."""
+    name = call.argument
+    session = desk.sessions.find(name, call.name)
+    if session is not None and _may_go_on(call):
+        return session
+    upload = await desk.run(lambda: uploads.get_upload(identify(call), call.name, name))
+    if session is not None:
+        return session
+    if desk.sessions.has_ended(upload.hex) or not (upload.is_recorded or await _goes_on(desk, upload)):
+        raise NoSuchUpload
+    return desk.sessions.find(upload.hex, call.name) or desk.sessions.add(Session(upload))
+
+
+def _may_go_on(call: Call) -> bool:
+    """Whether a token of the registry says so, which needs no look at the database."""
+    return brings_grants(call) and identify(call).has(call.name, Verb.PUSH)
+
+
+async def _goes_on(desk: Desk, upload: Upload) -> bool:
+    """One without a row that this process does not know: another began it, or this one has ended it."""
+    certificate = certificates.read(upload.pk, upload.repository.path)
+    if certificate is not None and not certificate.is_ours:
+        return True
+    return await desk.look(desk.store.received, upload.hex) > 0
+
+
+async def _offset(call: Call, desk: Desk, session: Session) -> int:
     """Where the upload ends now. Raise ``OutOfOrder`` if the chunk begins elsewhere, ``WrongSize``."""
-    offset = await desk.work(desk.store.received, upload.hex)
+    offset = await desk.look(desk.store.received, session.key)
     text = call.header(b"content-range")
     if not text:
         return offset
@@ -101,36 +136,45 @@ async def _take(call: Call, desk: Desk, intake: Intake) -> None:
     try:
         await intake.take(call)
     except SlipwayError as error:
+        if isinstance(error, ClientGone):
+            await intake.break_off()
         if isinstance(error, NoSpace) or error.code == "QUOTA_EXCEEDED":
-            await _cancel(desk, intake.upload)
+            await _cancel(desk, intake.session)
         raise
     finally:
         intake.remember()
 
 
 async def _finish(call: Call, desk: Desk, intake: Intake, digest: Digest) -> Answer:
-    upload, store = intake.upload, desk.store
-    actual = await desk.work(lambda: Digest(intake.algorithm, intake.state.hexdigest()))
-    if actual != digest:
-        await _cancel(desk, upload)
-        raise DigestMismatch(
-            f"The blob has the digest {actual}, not {digest}: it was damaged or cut off on its way.",
-            expected=str(digest),
-            actual=str(actual),
-        )
+    session, store = intake.session, desk.store
+
+    def keep() -> str:
+        actual = Digest(intake.algorithm, intake.state.hexdigest())
+        if actual != digest:
+            raise DigestMismatch(
+                f"The blob has the digest {actual}, not {digest}: it was damaged or cut off on its way.",
+                expected=str(digest),
+                actual=str(actual),
+            )
+        return store.keep(session.key, digest, intake.offset)
+
     try:
-        key = await desk.work(store.keep, upload.hex, digest)
-    except NoSpace:
-        await _cancel(desk, upload)
+        key = await desk.work(keep)
+    except (DigestMismatch, NoSpace):
+        await _cancel(desk, session)
         raise
-    desk.hashes.drop(upload.hex)
-    blob = await desk.run(lambda: uploads.finish(upload, digest, intake.offset, key, store), writes=True)
+    try:
+        blob = await desk.run(
+            lambda: uploads.finish(session.upload, digest, intake.offset, key, store), writes=True
+        )
+    finally:
+        desk.sessions.drop(session)
     return created(call.name, blob.digest)
 
 
-async def _cancel(desk: Desk, upload: Upload) -> None:
-    desk.hashes.drop(upload.hex)
-    await desk.run(lambda: uploads.cancel(upload, desk.store), writes=True)
+async def _cancel(desk: Desk, session: Session) -> None:
+    desk.sessions.drop(session)
+    await desk.run(lambda: uploads.cancel(session.upload, desk.store), writes=True)
 
 
 def created(name: str, digest: str) -> Answer:
@@ -138,10 +182,10 @@ def created(name: str, digest: str) -> Answer:
     return Answer(201, headers)
 
 
-def _accepted(call: Call, upload: Upload, offset: int) -> Answer:
+def _accepted(call: Call, session: Session, offset: int) -> Answer:
     headers = {
-        "Location": f"/v2/{call.name}/blobs/uploads/{upload.hex}",
+        "Location": f"/v2/{call.name}/blobs/uploads/{session.key}",
         "Range": f"0-{max(0, offset - 1)}",
-        "Docker-Upload-UUID": upload.hex,
+        "Docker-Upload-UUID": session.key,
     }
     return Answer(202, headers)

@@ -28,6 +28,10 @@ def reserve_upload(upload: Upload, amount: int) -> None:
     upload.reserved = amount
 
 
+def lower_upload(upload: Upload, amount: int) -> None:
+    ledger.settle(upload.repository.project_id, UPLOAD, upload.hex, {Resource.REGISTRY.value: amount})
+
+
 def release_upload(upload: Upload) -> None:
     ledger.release(UPLOAD, upload.hex)
 
@@ -39,13 +43,13 @@ def add(project: Project, size: int, *, checked: bool = True) -> None:
     """
     if size == 0:
         return
-    if size > 0 and not checked and _mine(project.pk).update(amount=F("amount") + size):
-        return
-    amount = {Resource.REGISTRY.value: _held(project.pk) + size}
     if size > 0 and checked:
-        ledger.reserve(project, CONTENT, project.hex, amount)
-    else:
-        ledger.settle(project.pk, CONTENT, project.hex, amount)
+        ledger.require_room(project, {Resource.REGISTRY.value: size})
+    if size > 0 and _mine(project.pk).update(amount=F("amount") + size):
+        return
+    ledger.settle(
+        project.pk, CONTENT, project.hex, {Resource.REGISTRY.value: max(0, _held(project.pk) + size)}
+    )
 
 
 def lock(project: Project) -> None:

@@ -263,7 +263,7 @@ class RepositoryDetail(RepositoryView):
         operation_id="delete_repository",
         request=None,
         parameters=[DeleteQuery],
-        responses=FreedOut,
+        responses={200: FreedOut},
         summary="Delete a repository with all its images",
     )
     def delete(self, request: Request, team: str, project: str, repository: str) -> Response:
@@ -290,7 +290,7 @@ class TagDetail(RepositoryView):
         operation_id="delete_tag",
         request=None,
         parameters=[TagQuery],
-        responses=FreedOut,
+        responses={200: FreedOut},
         summary="Delete a tag, and its image if nothing else names that",
     )
     def delete(self, request: Request, team: str, project: str, repository: str, tag: str) -> Response:
@@ -314,7 +314,7 @@ class ManifestDetail(RepositoryView):
     @extend_schema(
         operation_id="delete_manifest",
         request=None,
-        responses=FreedOut,
+        responses={200: FreedOut},
         summary="Delete a manifest, with its tags",
         description="By digest. Of an index its own manifests go along, and untagged referrers of any.",
     )
@@ -340,7 +340,7 @@ class Retention(RepositoryView):
     @extend_schema(
         operation_id="apply_retention",
         request=None,
-        responses=FreedOut,
+        responses={200: FreedOut},
         summary="Carry out the repository's retention rules now",
         description="They are carried out every few hours anyway.",
     )

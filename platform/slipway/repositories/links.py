@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from slipway.audit.services import record
 from slipway.blobs.store import BlobStore
 from slipway.projects.models import Project
 from slipway.repositories import accounting
@@ -31,7 +32,12 @@ HOLD_SEEN = timedelta(minutes=10)
 
 
 def ensure_repository(access: Access, path: str) -> Repository:
-    """The repository, made private if it is new; the caller may push to it.
+    """The repository, made private if it is new; raise as ``admit``."""
+    return settle(admit(access, path), access)
+
+
+def admit(access: Access, path: str) -> Repository:
+    """The repository, which the caller may push to; one that is new is not saved.
 
     Raise ``InvalidRepositoryName``, ``NoSuchRepository``, ``NotAllowed``, ``InsufficientGrant``.
     """
@@ -44,11 +50,29 @@ def ensure_repository(access: Access, path: str) -> Repository:
     if project is None:
         raise NoSuchRepository(path)
     require_write(access, path, project)
+    return Repository(project=project, name=parts.name, path=path)
+
+
+def settle(admitted: Repository, access: Access) -> Repository:
+    """The row of a repository that ``admit`` gave some time ago; made (again) if there is none.
+
+    Raise ``NoSuchRepository`` if its project has gone.
+    """
+    path = admitted.path
+    if not admitted._state.adding and Repository.objects.filter(pk=admitted.pk).exists():
+        return admitted
+    found = find_repository(path)
+    if found is not None and found.project_id == admitted.project_id:
+        return found
     try:
         with transaction.atomic():
-            return Repository.objects.create(project=project, name=parts.name, path=path)
-    except IntegrityError:
-        return Repository.objects.select_related("project__team").get(path=path)  # another push was first
+            if not Project.objects.filter(pk=admitted.project_id).exists():
+                raise NoSuchRepository(path)
+            made = Repository.objects.create(project=admitted.project, name=admitted.name, path=path)
+            record(access, "repository.create", made)
+            return made
+    except IntegrityError:  # another push was first
+        return Repository.objects.select_related("project__team").get(path=path)
 
 
 def lock(repository: Repository) -> None:
@@ -65,7 +89,7 @@ def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> Blob:
         blob = Blob.objects.select_for_update(no_key=True).filter(digest=str(digest)).first()
         if blob is None:
             continue  # it was there, and was swept this moment
-        if blob.key != key and not store.exists(blob.key):  # lost, perhaps with a disk; here they are again
+        if blob.key != key and store.size(blob.key) != blob.size:  # lost; here they are again
             Blob.objects.filter(pk=blob.pk).update(key=key, store=store.kind)
             blob.key = key
         return blob

@@ -7,6 +7,8 @@ no manifest needs goes, unless it is still *held* by a push; a blob without link
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 
@@ -210,7 +212,10 @@ class Tag(Row):
 
 
 class Upload(Row):
-    """A blob on its way in. How much has come, and what it hashes to, only its bytes in the store say."""
+    """A blob on its way in. How much has come, and what it hashes to, only its bytes in the store say.
+
+    It needs a row once it holds more than a little of the project's quota.
+    """
 
     repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="uploads")
     reserved = models.BigIntegerField(default=0)
@@ -218,6 +223,13 @@ class Upload(Row):
     started_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(db_index=True)
+
+    access: Any = None
+    """Whose it is (``access.Access``), while it has no row."""
+
+    @property
+    def is_recorded(self) -> bool:
+        return not self._state.adding
 
     def __str__(self) -> str:
         return self.hex

@@ -15,11 +15,12 @@ from slipway.accounts.models import Membership, ProjectMembership, Role, Token, 
 from slipway.accounts.services import issue_token
 from slipway.audit.models import Entry
 from slipway.projects.models import Project
+from slipway.registry.admissions import SECONDS, Admissions
 from slipway.registry.application import Registry
 from slipway.repositories import tokens
 from slipway.repositories.models import Repository, Visibility
 from tests.factories import make_actor, make_project, make_user
-from tests.registry_client import RegistryClient, Reply, digest_of
+from tests.registry_client import RegistryClient, Reply, digest_of, image_manifest, in_this_thread
 
 DATA = b"layer"
 
@@ -323,10 +324,18 @@ def test_a_viewer_pulls_and_does_not_push(registry: Registry, client: RegistryCl
     assert (denied.status, denied.code) == (403, "DENIED")
 
 
-def test_a_right_that_was_withdrawn_pushes_no_more(client: RegistryClient, path: str) -> None:
+def test_a_right_that_was_withdrawn_pushes_no_more(
+    client: RegistryClient, registry: Registry, path: str
+) -> None:
+    now = [100.0]
+    registry.desk.admissions = Admissions(in_this_thread, clock=lambda: now[0])
     bearer = client.sign_in(f"repository:{path}:pull,push")
     bearer.push_image(path, "v1", DATA)
     Membership.objects.filter(user__username="dora").update(role=Role.VIEWER)
+    manifest = image_manifest(b"{}")
+    assert bearer.call("PUT", f"/v2/{path}/manifests/v2", manifest).status == 403
+    assert bearer.call("POST", f"/v2/{path}/blobs/uploads/").status == 202  # for a moment more
+    now[0] += SECONDS
     assert bearer.call("POST", f"/v2/{path}/blobs/uploads/").status == 403
     Token.objects.get(name="laptop").delete()
     assert bearer.call("POST", f"/v2/{path}/blobs/uploads/").status == 401

@@ -33,7 +33,8 @@ class Pusher:
         with self.store.append(upload.hex, 0) as file:
             file.write(data)
         digest = Digest.of(data)
-        return uploads.finish(upload, digest, len(data), self.store.keep(upload.hex, digest), self.store)
+        key = self.store.keep(upload.hex, digest, len(data))
+        return uploads.finish(upload, digest, len(data), key, self.store)
 
     def image(self, name: str, tag: str | None, *layers: bytes, config: bytes = b"{}") -> Manifest:
         for data in (config, *layers):

@@ -150,7 +150,7 @@ def test_strays_of_killed_processes_are_found(pusher: Pusher, store: DirectorySt
     for upload, data in (("a" * 32, b"kept but not noted"), ("b" * 32, b"never kept")):
         with store.append(upload, 0) as file:
             file.write(data)
-    stray = store.keep("a" * 32, Digest.of(b"kept but not noted"))
+    stray = store.keep("a" * 32, Digest.of(b"kept but not noted"), 18)
     assert collection.find_strays(store, timezone.now()) == 0  # somebody may be about to note them
     old(store.root / "blobs" / stray)
     old(store.root / "uploads" / ("b" * 32))
