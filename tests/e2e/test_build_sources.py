@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.e2e.test_cli import Slipway
 from tests.rest import Rest
 from tests.stacks import RunningStack
 from tests.system.build import test_remote as files
+from tests.system.build import test_ssh as ssh
 from tests.system.build.rigs import context
 from tests.system.build.test_git import PASSWORD, commit, git, serving
 
@@ -81,3 +83,31 @@ def test_an_archive_at_an_address_is_built_by_the_command(stack: RunningStack, t
             assert line in done.stderr
         missing = slipway("build", f"{url}/nothing.tar", "--progress", "plain")
     assert (missing.returncode, "404" in missing.stderr) == (1, True)
+
+
+def test_a_key_signs_in_a_step_and_lies_nowhere(stack: RunningStack, tmp_path: Path) -> None:
+    """Once the build has ended: in no row, record, log, layer or message of the whole installation."""
+    slipway, folder = Slipway(stack, tmp_path), tmp_path / "folder"
+    text, public = ssh.made(tmp_path)
+    for name, (_, data, mode) in ssh.programs("ssh-add").items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(mode)
+    (folder / "Dockerfile").write_text(
+        "FROM busybox\nCOPY ssh /ssh\nCOPY lib64 /lib64\n"
+        f"RUN --mount=type=ssh,required=true {ssh.SHELL} ssh-add -l\n"
+    )
+    done = slipway("build", str(folder), "--ssh", f"default={public.with_suffix('')}", "--progress", "plain")
+    assert done.returncode == 0, done.stderr
+    assert ssh.fingerprint(public) in done.stderr
+    lines = [line.encode() for line in text.splitlines()[2:-1]]  # the first is the same in all keys
+    assert len(lines) > 2
+    for path in (*stack.data.rglob("*"), *stack.run.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            is_namespace = path.parent.name == "userns"
+            if path.is_file() and not path.is_symlink() and not is_namespace:
+                data = path.read_bytes()
+                assert not any(line in data for line in lines), path
+    without = slipway("build", str(folder), "--progress", "plain", "--no-cache")
+    assert (without.returncode, "--ssh default=FILE" in without.stderr) == (1, True)
