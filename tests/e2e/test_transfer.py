@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archives import E, tar
-from tests.e2e.test_cli import Slipway
-from tests.registries import PASSWORD, USER, DebianRegistry, Door, Fault, debian_registry, door
+from tests.e2e.test_cli import ROOT, Slipway
+from tests.registries import PASSWORD, USER, Asked, DebianRegistry, Door, Fault, debian_registry, door
 from tests.rest import Problem, Rest, until
 from tests.stacks import RunningStack
 
@@ -228,3 +233,65 @@ def test_a_saved_image_is_loaded_again_as_it_was(
     assert slipway("run", "--rm", reference).stdout == name
     history = slipway("history", reference)
     assert (history.returncode, len(history.stdout.splitlines()) > 1) == (0, True)
+
+
+def test_a_layer_is_seen_while_it_comes(
+    slipway: Slipway, rest: Rest, watched: Door, tmp_path: Path, unique: Unique
+) -> None:
+    """By REST and on the terminal, between waiting and done: its other half comes when both have shown it."""
+    name = imported(slipway, tmp_path, unique("live"))
+    reference = f"{watched.host}/tools/{name}"
+    push(rest, name, reference)
+    config = rest.call("GET", f"/projects/{rest.project}/images/{name}")["id"]
+    for each in (name, reference):
+        slipway("rmi", each)
+    both_saw = threading.Event()
+
+    def plan(asked: Asked) -> Fault | None:
+        is_layer = asked.method == "GET" and "/blobs/" in asked.path and config not in asked.path
+        return Fault(hold=both_saw) if is_layer and not both_saw.is_set() else None
+
+    watched.plan = plan
+    with on_terminal(slipway, "pull", reference) as (process, screen):
+        until(lambda: "downloading" in screen() or None, 40, f"the terminal shows no layer: {screen()}")
+
+        def half() -> dict[str, Any] | None:
+            jobs = rest.call("GET", f"/projects/{rest.project}/jobs")["items"]
+            mine = next(job for job in jobs if job["kind"] == "image.pull")
+            layers = rest.call("GET", f"/projects/{rest.project}/jobs/{mine['id']}")["layers"]
+            return next((each for each in layers if 0 < each["done"] < each["total"]), None)
+
+        assert until(half, 40, "REST tells of no layer under way")["state"] == "downloading"
+        both_saw.set()
+        assert process.wait(60) == 0, screen()
+        until(lambda: re.search(r"[0-9a-f]{12} done", screen()), 10, f"no end of the layer: {screen()}")
+
+
+@contextmanager
+def on_terminal(
+    slipway: Slipway, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """The command with a terminal for its errors, and what that has shown so far."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    shown = bytearray()
+
+    def screen() -> str:
+        with suppress(BlockingIOError, OSError):
+            while piece := os.read(ours, 1 << 16):
+                shown.extend(piece)
+        return shown.decode(errors="replace")
+
+    process = subprocess.Popen(
+        [ROOT / "bin" / "slipway", *arguments],
+        env=slipway.environment | {"TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        yield process, screen
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
