@@ -221,3 +221,19 @@ def test_a_visitor_costs_no_look_at_other_repositories(repository: Repository, p
     ]
     assert lists
     assert all("LIMIT 1" in sql or "LIMIT 21" in sql for sql in lists)
+
+
+def test_developers_write_the_readme_and_see_no_other_setting(
+    repository: Repository, project: Project
+) -> None:
+    browser = signed_in(make_actor(project.team, Role.DEVELOPER, username="dora"))
+    assert f"{PAGE}settings" in browser.get(PAGE).content.decode()
+    page = browser.get(f"{PAGE}settings").content.decode()
+    assert "readme-title" in page
+    assert not [each for each in ("visibility-title", "rules-title", "delete-title") if each in page]
+    assert browser.post(f"{PAGE}settings", {"act": "readme", "readme": "# By Dora"}).status_code == 302
+    for act in ("visibility", "rules", "try"):
+        refused = browser.post(f"{PAGE}settings", {"act": act, "visibility": "public", "confirm": "on"})
+        assert refused.status_code == 404
+    repository.refresh_from_db()
+    assert (repository.readme, repository.visibility) == ("# By Dora", "private")

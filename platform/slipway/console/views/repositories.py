@@ -206,11 +206,15 @@ def repository_delete_tag(
 def repository_settings(
     request: HttpRequest, actor: Actor, team: str, slug: str, repository: str
 ) -> HttpResponse:
-    """What the button says: visibility, readme, rules, or a dry run of the rules as they are typed."""
+    """What the button says: visibility, readme, rules, or a dry run of the rules as they are typed.
+
+    Developers see and change the readme alone.
+    """
     found = queries.get_repository_in(actor, team, slug, repository)
-    if not can(actor, Action.MANAGE, found.project):
-        raise Http404("Settings of a repository are its project's maintainers'.")
     act = request.POST.get("act", "") if request.method == "POST" else ""
+    may_manage = can(actor, Action.MANAGE, found.project)
+    if not may_manage and (act not in ("", "readme") or not can(actor, Action.WRITE, found.project)):
+        raise Http404("These settings of a repository are its project's maintainers'.")
     forms: dict[str, Any] = {
         "visibility": VisibilityForm(
             request.POST if act == "visibility" else None, initial={"visibility": found.visibility}
@@ -233,6 +237,7 @@ def repository_settings(
         "key": repository_key(found),
         "forms": forms,
         "plan": plan,
+        "may_manage": may_manage,
         "going": [verdict for verdict in plan.verdicts if not verdict.kept] if plan else [],
         "usage": queries.usage_of(found),
         "nav": "catalog",
