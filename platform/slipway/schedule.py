@@ -32,6 +32,8 @@ from workers import crash
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5.0
+LEASES_SECONDS = 3.0
+"""With a build's lease of ten a silent worker is noticed within fifteen, also on a busy machine."""
 REGISTRY_SECONDS = 15.0
 SESSIONS_SECONDS = 3600.0
 LOGS_SECONDS = 60.0
@@ -57,7 +59,7 @@ class Lane(IntEnum):
 
 QUICK: Sequence[tuple[float, Act]] = (
     (SWEEP_SECONDS, sweep.resend_containers),
-    (SWEEP_SECONDS, sweep.resend_jobs),
+    (LEASES_SECONDS, sweep.resend_jobs),
     (SWEEP_SECONDS, sweep.give_up_jobs),
     (SWEEP_SECONDS, sweep.expire_jobs),
     (SWEEP_SECONDS, sweep.admit_jobs),

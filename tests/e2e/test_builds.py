@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.stacks import RunningStack
 pytestmark = pytest.mark.e2e
 CANARY = "canary-0f-a-real-build"
 PATIENCE = 60.0
+NOTICED = 15.0
+LONG_AGO = "2000-01-01T00:00:00Z"
 
 
 def ask(rest: Rest, text: str, **options: Any) -> str:
@@ -116,6 +119,48 @@ def test_a_build_goes_on_from_its_cache_when_its_worker_was_killed(
     assert build["state"] == "succeeded", build["cause"]
     states = {step["name"].partition("echo ")[2].partition(";")[0]: step["state"] for step in build["steps"]}
     assert (states[first], states[second]) == ("cached", "done")
+
+
+def test_a_killed_worker_is_noticed_within_fifteen_seconds(
+    stack: RunningStack, rest: Rest, unique: Callable[[str], str]
+) -> None:
+    """Killed, its build goes on with the next worker; silent, it is attempted again."""
+    word = unique("killed")
+    address = ask(rest, f"FROM busybox\nRUN echo {word}; sleep 60\n")
+    running(rest, address, word)
+    worker = stack.pid("worker")
+    assert worker is not None
+    killed = datetime.now(UTC)
+    os.kill(worker, signal.SIGKILL)
+
+    def begun_again() -> bool | None:
+        steps = [step for step in rest.call("GET", address)["steps"] if word in step["name"]]
+        return any(datetime.fromisoformat(step["started_at"] or LONG_AGO) > killed for step in steps) or None
+
+    until(begun_again, NOTICED, f"after {NOTICED} s nobody goes on with the build")
+    rest.call("POST", f"{address}/cancel", {})
+    assert ended(rest, address)["state"] == "cancelled"
+
+
+def test_a_silent_worker_is_noticed_within_fifteen_seconds(
+    stack: RunningStack, rest: Rest, unique: Callable[[str], str]
+) -> None:
+    word = unique("silent")
+    address = ask(rest, f"FROM busybox\nRUN echo {word}; sleep 3\n")
+    running(rest, address, word)
+    worker = stack.pid("worker")
+    assert worker is not None
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        until(
+            lambda: rest.call("GET", address)["attempt"] == 2 or None,
+            NOTICED,
+            f"after {NOTICED} s nobody has noticed that the worker is silent",
+        )
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    build = ended(rest, address)
+    assert (build["state"], build["attempt"]) == ("succeeded", 2), build["cause"]
 
 
 def test_teams_take_turns(rest: Rest, neighbour: Rest) -> None:

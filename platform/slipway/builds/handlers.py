@@ -12,7 +12,7 @@ from slipway.jobs.handlers import Handler, never_again, register
 from slipway.jobs.models import Job, JobKind, JobState
 
 LEASE = timedelta(seconds=10)
-"""Two signs of life are missed; with the sweep's five seconds a dead worker is noticed within fifteen."""
+"""Two signs of life are missed; with the sweep's three seconds a silent worker is noticed within fifteen."""
 
 
 def register_all() -> None:
