@@ -206,7 +206,7 @@ def test_what_lies_in_the_store_is_looked_up_many_at_a_time(
     # Of the same digest as a blob that is known, but other bytes: from a push that was killed.
     with store.append("a" * 32, 0) as file:
         file.write(b"layer 1")
-    stray = store.keep("a" * 32, Digest.of(b"layer 1"))
+    stray = store.keep("a" * 32, Digest.of(b"layer 1"), len(b"layer 1"))
     old(store.root / "blobs" / stray)
     assert collection.find_strays(store, timezone.now()) == 1
     assert len(blobs(store)) == 41

@@ -215,13 +215,7 @@ def repository_settings(
     may_manage = can(actor, Action.MANAGE, found.project)
     if not may_manage and (act not in ("", "readme") or not can(actor, Action.WRITE, found.project)):
         raise Http404("These settings of a repository are its project's maintainers'.")
-    forms: dict[str, Any] = {
-        "visibility": VisibilityForm(
-            request.POST if act == "visibility" else None, initial={"visibility": found.visibility}
-        ),
-        "readme": ReadmeForm(request.POST if act == "readme" else None, initial={"readme": found.readme}),
-        "rules": RulesForm(request.POST if act in ("rules", "try") else None, initial=initial_rules(found)),
-    }
+    forms = _settings_forms(request, found, act)
     plan = None
     form = forms.get("rules" if act == "try" else act)
     if form is not None and form.is_valid():
@@ -245,6 +239,17 @@ def repository_settings(
     }
     failed = act and plan is None
     return render(request, "console/repository_settings.html", context, status=422 if failed else 200)
+
+
+def _settings_forms(request: HttpRequest, found: Repository, act: str) -> dict[str, Any]:
+    """By what their buttons say; the one that was sent holds what was typed."""
+    return {
+        "visibility": VisibilityForm(
+            request.POST if act == "visibility" else None, initial={"visibility": found.visibility}
+        ),
+        "readme": ReadmeForm(request.POST if act == "readme" else None, initial={"readme": found.readme}),
+        "rules": RulesForm(request.POST if act in ("rules", "try") else None, initial=initial_rules(found)),
+    }
 
 
 def _changed(request: HttpRequest, actor: Actor, found: Repository, act: str, form: Any) -> HttpResponse:
