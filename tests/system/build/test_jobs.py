@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.system.build.rigs import BuildRig, context
+from tests.system.build.rigs import BuildRig, context, steps_told
 from tests.system.build.slow import Serve, body_by_the_byte, headers_by_the_byte, nothing, slow
 from tests.system.rigs import until
 from workers.content import DirectoryContent
@@ -80,10 +80,9 @@ def test_a_build_tells_its_steps_its_image_and_its_end_in_this_order(worker: Wor
     assert isinstance(finished, BuildFinished)
     assert imported.references == ("web:1",)
     assert finished.image_id == imported.image_id
-    # Of each step what was told of it last; an event has those that changed.
-    steps = {step.id: step for event in told if isinstance(event, BuildProgressed) for step in event.steps}
-    assert [step.state for step in steps.values()] == ["done"] * 4
-    step = next(step for step in steps.values() if "RUN" in step.name)
+    steps = steps_told(told, command.build)
+    assert [step.state for step in steps] == ["done"] * 4
+    step = next(step for step in steps if "RUN" in step.name)
     assert f"{step.id}:stdout F hi" in worker.lines(command.build)
 
 
@@ -166,12 +165,13 @@ def test_what_steps_tell_has_no_secret_and_no_password(worker: Worker) -> None:
     options = replace(command.options, secrets={"s": "the-secret-value"}, args={"A": "the-secret-value"})
     access = {"registry.example": RegistryAccess(username="u", password="the-password-1")}
     for hidden in ("the-secret-value", "the-password-1"):
+        build = secrets.token_hex(16)
         wanted = replace(command, options=replace(options, args={"A": hidden}), access=access)
         with pytest.raises(SlipwayError) as raised:
-            worker.perform(replace(wanted, build=secrets.token_hex(16)))
-        told = [event for event in worker.events if isinstance(event, BuildProgressed)]
-        assert any("***" in step.reason for step in told[-1].steps if step.state == "failed"), told[-1]
-        assert hidden not in str(told) + str(raised.value) + str(raised.value.facts)
+            worker.perform(replace(wanted, build=build))
+        steps = steps_told(worker.events, build)
+        assert ["***" in step.reason for step in steps if step.state == "failed"] == [True], steps
+        assert hidden not in str(worker.events) + str(raised.value) + str(raised.value.facts)
 
 
 @pytest.mark.parametrize("serve", [body_by_the_byte, headers_by_the_byte, nothing])
