@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from slipway import threads
 from slipway.nodes import agent
 from slipway.nodes.errors import NodeUnreachable
+from slipway.nodes.models import Node
 from tests.slipway.doors.world import World, make_world
 
 
@@ -21,9 +26,18 @@ def plain_static_names(settings: Any) -> None:
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Made once, in a transaction around those of the module's tests: hundreds of them need one."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_world()
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def world(db: None) -> World:
-    return make_world()
+def world(made: World, db: None) -> World:
+    Node.objects.update(heartbeat_at=timezone.now())
+    return replace(made, users={role: copy(user) for role, user in made.users.items()})
 
 
 @pytest.fixture(autouse=True)
