@@ -29,7 +29,10 @@ _USERNAME = re.compile(r"[^\s:\x00-\x1f\x7f]{1,255}")
 def parse_host(text: str) -> str:
     """A registry's host as references write it, from what people type. Raise ``InvalidRequest``."""
     typed = text.strip()
-    host = urlsplit(typed).netloc if "://" in typed else typed.partition("/")[0]
+    try:
+        host = urlsplit(typed).netloc if "://" in typed else typed.partition("/")[0]
+    except ValueError as error:  # brackets that do not match
+        raise _no_host(text) from error
     if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com"):
         host = "docker.io"
     try:

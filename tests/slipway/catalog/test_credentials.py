@@ -97,6 +97,7 @@ def test_maintainers_set_accounts_and_developers_use_them(project: Project) -> N
         ("web", "ada", "x"),
         ("", "ada", "x"),
         ("exa mple.org", "ada", "x"),
+        ("https://[x", "ada", "x"),
         ("localhost:8000", "ada", "x"),
         ("example.org", "a:b", "x"),
         ("example.org", "", "x"),
