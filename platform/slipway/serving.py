@@ -70,7 +70,8 @@ class Files:
         Nothing else may be sent meanwhile.
         """
         cycle = self._cycle
-        while not cycle.disconnected:
+        # One that closes may have given its number to another connection already.
+        while not (cycle.disconnected or cycle.transport.is_closing()):
             if cycle.transport.get_write_buffer_size():
                 await self._writable()  # what was sent before is still on its way
                 continue
