@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Q
-
 from slipway.accounts.actors import Actor
-from slipway.accounts.models import Token, TokenScope
 from slipway.accounts.policy import Action, require
 from slipway.catalog.registries import Registries
 from slipway.jobs.models import Job
 from slipway.projects.models import Project
 from slipway.projects.queries import get_project_by_path
 from slipway.repositories import tokens
-from slipway.repositories.access import Access, may_read
+from slipway.repositories.access import may_read
 from slipway.repositories.errors import NoSuchRepository
-from slipway.repositories.models import Repository
 from slipway.repositories.names import RepositoryPath
-from slipway.repositories.queries import find_repository, readable
+from slipway.repositories.queries import find_repository
 from workers.messages import PullImage, PushImage, RegistryAccess
 from workers.oci.reference import Reference
 
-BUILD_REPOSITORIES = 100
-"""A token has to fit into a header."""
 TOKEN_SECONDS = 6 * 3600
 """A job may wait for its turn, and large layers take their time; it opens one repository for one verb."""
 
@@ -63,23 +57,19 @@ def token_for(job: Job, command: PullImage | PushImage, reference: Reference) ->
     return tokens.mint(project, path.name, actions, TOKEN_SECONDS, for_actor=actor)
 
 
-def _who_wished(job: Job) -> Actor | None:
-    """As narrow as the token was that they came with; None for robots and the operator."""
-    if job.created_by is None:
-        return None
-    token = Token(user=job.created_by, project=job.project, scopes=[TokenScope.READ.value])
-    return Actor(user=job.created_by, token=token if job.is_bound else None)
-
-
 def token_for_builds(job: Job, caches: Iterable[str] = ()) -> str:
-    """Good for pulling what stages may begin from: the project's own repositories, the library's, then others
-    that whoever wished the build may see; and for pushing to ``caches``, as far as they are the project's."""
-    actor = _who_wished(job)
-    seen = readable(Access.of(actor) if actor is not None else Access())
-    near = Q(project=job.project) | Q(project__library=True)
-    paths = [*Repository.objects.filter(near).values_list("path", flat=True)[:BUILD_REPOSITORIES]]
-    paths += seen.exclude(near).values_list("path", flat=True)[: BUILD_REPOSITORIES - len(paths)]
-    grants = dict.fromkeys(paths, frozenset({"pull"}))
+    """Good for pulling what stages may begin from: what is the project's or the library's, and what whoever
+    wished the build may see, as far as their token went; and for pushing to ``caches`` of the project's.
+
+    Which repositories that is the registry decides when it is asked: there may be thousands.
+    """
     mine = [path for path in caches if path.startswith(f"{job.project.path}/")]
-    grants |= dict.fromkeys(mine, frozenset({"pull", "push"}))
-    return tokens.sign(tokens.Claims("access", is_node=True, grants=grants), TOKEN_SECONDS)
+    claims = tokens.Claims(
+        "access",
+        user=job.created_by.hex if job.created_by is not None else "",
+        is_node=True,
+        grants=dict.fromkeys(mine, frozenset({"pull", "push"})),
+        home=job.project.hex,
+        is_bound=job.is_bound,
+    )
+    return tokens.sign(claims, TOKEN_SECONDS)

@@ -22,7 +22,7 @@ from slipway.registry.desk import Desk
 from slipway.registry.faults import InvalidUpload
 from slipway.registry.intake import pieces
 from slipway.repositories import tokens
-from slipway.repositories.access import Access, verbs
+from slipway.repositories.access import Access, Verb, reads_for_home, verbs
 from slipway.repositories.names import InvalidRepositoryName, RepositoryPath
 from slipway.repositories.queries import find_repository
 
@@ -116,7 +116,10 @@ def _asked(actions: str) -> set[str]:
 
 def _allowed(access: Access, path: str) -> frozenset[str]:
     if access.is_node:
-        return (access.grants or {}).get(path, frozenset())
+        found = (access.grants or {}).get(path, frozenset())
+        repository = find_repository(path) if access.home is not None else None
+        pulls = repository is not None and reads_for_home(access, repository)
+        return found | {Verb.PULL.value} if pulls else found
     try:
         parts = RepositoryPath.parse(path)
     except InvalidRepositoryName:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from uuid import UUID
 
 from slipway.accounts.actors import Actor
 from slipway.accounts.errors import NotAllowed, NotFound
@@ -44,6 +45,8 @@ class Access:
     is_node: bool = False
     """A node with a token made for one errand: its grants are all it has."""
     origin: str = ""
+    home: UUID | None = None
+    """The project a node works for: besides its grants it may pull what that one and its user may."""
     may_list: bool = True
     """Whether the list of repositories may be asked for; a bearer token must say so."""
 
@@ -124,6 +127,14 @@ def reads(access: Access, repository: Repository) -> bool:
     if access.grants is not None and access.has(repository.path, Verb.PULL):
         return True  # whoever made the token asked the policy; it lives for minutes
     return not access.is_node and may_read(access.actor, repository)
+
+
+def reads_for_home(access: Access, repository: Repository) -> bool:
+    """Whether the project that a node works for has it, or may see it as whoever wished the work may."""
+    if access.home is None:
+        return False
+    project = repository.project
+    return project.pk == access.home or project.library or may_read(access.actor, repository)
 
 
 def require_read(access: Access, repository: Repository) -> None:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 from slipway.accounts.actors import Actor
-from slipway.accounts.models import Token, User
+from slipway.accounts.models import Token, TokenScope, User
 from slipway.ids import parse_id
 from slipway.projects.models import Project
 from slipway.repositories.access import Access, Grants
@@ -52,6 +52,10 @@ class Claims:
     is_node: bool = False
     grants: Grants = field(default_factory=dict)
     catalog: bool = False
+    home: str = ""
+    """Id of a project: a node that works for it may pull what the project may, and its user."""
+    is_bound: bool = False
+    """That user came with a token good for this project alone."""
     proof: str = ""
     """Of a refresh token made for a password: it ends with that password."""
     expires: int = 0
@@ -65,6 +69,8 @@ def sign(claims: Claims, life: int, now: float | None = None) -> str:
         "tok": claims.token,
         "node": claims.is_node,
         "cat": claims.catalog,
+        "home": claims.home,
+        "bound": claims.is_bound,
         "proof": claims.proof,
     }
     body |= {name: value for name, value in more.items() if value}
@@ -103,8 +109,10 @@ def _signed(text: str, keys: tuple[bytes, ...]) -> Claims:
         body.get("node", False),
         {each["name"]: frozenset(each["actions"]) for each in body["access"]},
         body.get("cat", False),
-        body.get("proof", ""),
-        body["exp"],
+        home=body.get("home", ""),
+        is_bound=body.get("bound", False),
+        proof=body.get("proof", ""),
+        expires=body["exp"],
     )
 
 
@@ -146,6 +154,7 @@ def access_of(claims: Claims, origin: str = "") -> Access:
         is_node=claims.is_node,
         origin=origin,
         may_list=claims.catalog,
+        home=parse_id(claims.home) if claims.home else None,
     )
 
 
@@ -168,6 +177,9 @@ def find_actor(claims: Claims, origin: str = "") -> Actor | None:
         user = User.objects.filter(pk=key).first()
     if (user is None and (token is None or not token.is_robot)) or (user is not None and not user.is_active):
         raise InvalidBearer("The account behind this token is gone.")
+    if claims.is_bound and (key := parse_id(claims.home)) is not None:
+        home = Project.objects.select_related("team").filter(pk=key).first()
+        token = Token(user=user, project=home, scopes=[TokenScope.READ.value])
     return Actor(user=user, token=token, origin=origin)
 
 

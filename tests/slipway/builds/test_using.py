@@ -16,6 +16,7 @@ from slipway.catalog.errors import ImageInUse
 from slipway.catalog.pushes import push_image
 from slipway.jobs.models import Job, JobState
 from slipway.repositories import tokens
+from slipway.repositories.access import reads_for_home
 from slipway.repositories.models import Repository, Visibility
 from tests.factories import digest, make_build, make_image, make_project
 from tests.roads import RecordingRoad
@@ -49,7 +50,12 @@ def test_a_build_may_begin_from_what_its_project_has_in_our_registry() -> None:
     access = home_of_builds(make_build(project).job, BuildOptions(cache_to=targets))
     assert access.keys() >= {"localhost:8000", "127.0.0.1:8000"}
     claims = tokens.verify(access["localhost:8000"].password or "", "access")
-    assert claims.grants == {f"{project.path}/web": {"pull"}, f"{project.path}/cache": {"pull", "push"}}
+    assert claims.grants == {f"{project.path}/cache": {"pull", "push"}}
+    access_of_node = tokens.access_of(claims)
+    assert [reads_for_home(access_of_node, each) for each in Repository.objects.order_by("created_at")] == [
+        True,
+        False,
+    ]
 
 
 def test_a_build_reads_no_more_than_the_token_that_wished_it(road: RecordingRoad) -> None:
@@ -67,7 +73,8 @@ def test_a_build_reads_no_more_than_the_token_that_wished_it(road: RecordingRoad
         build = create(road, (actor, project))
         job = Job.objects.get(pk=build.job_id)
         access = home_of_builds(job, BuildOptions())["localhost:8000"]
-        return set(tokens.verify(access.password or "", "access").grants)
+        node = tokens.access_of(tokens.verify(access.password or "", "access"))
+        return {each.path for each in Repository.objects.all() if reads_for_home(node, each)}
 
     own, private, of_team, public, _ = paths
     assert seen(who) == {own, private, of_team, public}

@@ -341,6 +341,21 @@ def test_a_right_that_was_withdrawn_pushes_no_more(
     assert bearer.call("POST", f"/v2/{path}/blobs/uploads/").status == 401
 
 
+def test_a_node_that_builds_pulls_whatever_its_project_may(
+    client: RegistryClient, stranger: RegistryClient, registry: Registry, path: str, project: Project
+) -> None:
+    """However many repositories there are: what is asked for is looked at when it is asked for."""
+    client.push_image(path, "v1", DATA)
+    theirs = Project.objects.get(slug="mine").path + "/web"
+    stranger.push_image(theirs, "v1", DATA)
+    claims = tokens.Claims("access", is_node=True, home=project.hex)
+    node = RegistryClient(registry, "node", tokens.sign(claims, 60))
+    bearer = node.sign_in(f"repository:{path}:pull,push", f"repository:{theirs}:pull")
+    assert bearer.call("GET", f"/v2/{path}/manifests/v1").status == 200
+    assert bearer.call("POST", f"/v2/{path}/blobs/uploads/").status == 404
+    assert bearer.call("GET", f"/v2/{theirs}/manifests/v1").status == 404
+
+
 def test_a_node_does_its_errand_and_nothing_else(
     client: RegistryClient, registry: Registry, path: str, project: Project
 ) -> None:
