@@ -2,6 +2,7 @@
 
 const SWITCH = "slipway-keys";
 const TWO_STROKES = 1200;
+let selected = ""; // where the chosen row of a list leads
 
 export function startKeys(palette) {
   const sheet = document.getElementById("keys");
@@ -9,6 +10,7 @@ export function startKeys(palette) {
   box.checked = on();
   box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
   let went = -Infinity; // when g was pressed
+  document.addEventListener("htmx:afterSettle", selectAgain);
 
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
@@ -66,5 +68,12 @@ function step(direction) {
   rows[before]?.removeAttribute("data-selected");
   const next = rows[Math.min(rows.length - 1, Math.max(0, before + direction))];
   next.setAttribute("data-selected", "");
+  selected = next.dataset.href;
   next.scrollIntoView({ block: "nearest" });
+}
+
+// A list that came anew still has the row that was chosen in the old one.
+function selectAgain() {
+  if (!selected || document.querySelector("tr[data-selected]")) return;
+  document.querySelector(`tr[data-href="${CSS.escape(selected)}"]`)?.setAttribute("data-selected", "");
 }

@@ -148,6 +148,11 @@ def test_keys_go_places_but_not_while_typing_and_can_be_switched_off(page: Page,
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator("tr[data-selected]")).to_contain_text("resize_images")
+    with page.expect_response("**/shop/**"):
+        page.evaluate(
+            "document.querySelector('#main [hx-trigger=refresh]').dispatchEvent(new Event('refresh'))"
+        )
+    expect(page.locator("tr[data-selected]")).to_contain_text("resize_images")
     page.keyboard.press("c")
     page.wait_for_url("**/run")
 
