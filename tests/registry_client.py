@@ -19,7 +19,7 @@ HOST = "testserver"
 T = TypeVar("T")
 
 
-async def in_this_thread(function: Callable[[], T], *, writes: bool = False) -> T:
+async def in_this_thread(function: Callable[[], T], *, writes: bool = False, together: bool = False) -> T:
     """The database is used where the test uses it, within its transaction."""
     return await sync_to_async(function)()
 

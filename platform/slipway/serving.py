@@ -13,7 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 FILES = "slipway.files"
-ENOUGH = 512 << 10
+ENOUGH = 256 << 10
 """Bytes of a body that may wait to be asked for."""
 STEP = 1 << 20
 

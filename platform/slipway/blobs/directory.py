@@ -38,7 +38,7 @@ class DirectoryStore:
 
     def received(self, upload: str) -> int:
         try:
-            return self._partial(upload).stat().st_size
+            return os.stat(self._partial(upload)).st_size
         except FileNotFoundError:
             return 0
 

@@ -38,7 +38,7 @@ async def show(call: Call, desk: Desk) -> Answer:
     partial = length != blob.size
     if partial:
         headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{blob.size}"
-    reader = await desk.work(desk.store.open, blob.key)
+    reader = await desk.look(desk.store.open, blob.key)
     if reader.size != blob.size:
         reader.close()
         raise NoSuchBlob(f"The blob {blob.digest} is damaged: {reader.size} of {blob.size} bytes are there.")
@@ -52,9 +52,11 @@ async def delete(call: Call, desk: Desk) -> Answer:
 
 def _look(call: Call, store: BlobStore) -> Blob:
     access = identify(call)
+    if call.method == "GET":
+        return queries.pull_blob(access, call.name, call.argument)
     repository = queries.get_repository(access, call.name)
     blob = queries.get_blob(repository, call.argument)
-    if call.method == "HEAD" and _may_push(access, repository):
+    if _may_push(access, repository):
         if store.size(blob.key) != blob.size:  # lost: who asks whether to push shall push
             raise NoSuchBlob(f"The bytes of {blob.digest} are lost here; push them.")
         links.hold(repository, blob)

@@ -31,9 +31,14 @@ _ROUTES = {
 
 
 class Run(Protocol):
-    """Calls a function where the database may be used; ``writes`` if it surely writes."""
+    """Calls a function where the database may be used; ``writes`` if it surely writes.
 
-    def __call__(self, function: Callable[[], T], /, *, writes: bool = False) -> Awaitable[T]: ...
+    ``together``: it is one transaction, which may become part of one with others.
+    """
+
+    def __call__(
+        self, function: Callable[[], T], /, *, writes: bool = False, together: bool = False
+    ) -> Awaitable[T]: ...
 
 
 @dataclass

@@ -21,7 +21,7 @@ from slipway.repositories.models import Upload
 from workers.oci.digest import Hasher, hasher
 
 T = TypeVar("T")
-PIECE = 1 << 20
+PIECE = 512 << 10
 ALIVE_SECONDS = 120.0
 """How often an upload that holds enough already says that it is still coming."""
 

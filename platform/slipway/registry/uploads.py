@@ -165,7 +165,9 @@ async def _finish(call: Call, desk: Desk, intake: Intake, digest: Digest) -> Ans
         raise
     try:
         blob = await desk.run(
-            lambda: uploads.finish(session.upload, digest, intake.offset, key, store), writes=True
+            lambda: uploads.finish(session.upload, digest, intake.offset, key, store),
+            writes=True,
+            together=True,
         )
     finally:
         desk.sessions.drop(session)

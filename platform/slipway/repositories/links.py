@@ -81,8 +81,11 @@ def lock(repository: Repository) -> None:
     Repository.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=repository.pk)
 
 
-def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> Blob:
-    """The row of the blob, locked; its ``key`` is the given one unless those bytes were there before."""
+def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> tuple[Blob, bool]:
+    """The row of the blob, locked, and whether it is new.
+
+    Its ``key`` is the given one unless those bytes were there before.
+    """
     for _ in range(3):
         fresh = Blob(digest=str(digest), size=size, key=key, store=store.kind)
         Blob.objects.bulk_create([fresh], ignore_conflicts=True)
@@ -92,20 +95,19 @@ def ensure_blob(digest: Digest, size: int, key: str, store: BlobStore) -> Blob:
         if blob.key != key and store.size(blob.key) != blob.size:  # lost; here they are again
             Blob.objects.filter(pk=blob.pk).update(key=key, store=store.kind)
             blob.key = key
-        return blob
+        return blob, blob.pk == fresh.pk
     raise RuntimeError(f"the blob {digest} comes and goes")
 
 
-def link(repository: Repository, blob: Blob, *, checked: bool = True) -> None:
-    """The repository has the blob and keeps it for its manifest. Call with both locked.
+def link(repository: Repository, blob: Blob, *, checked: bool = True, is_new: bool = False) -> None:
+    """The repository has the blob, and keeps it for its manifest. Call with both locked.
 
     Raise ``QuotaExceeded`` unless not ``checked``.
     """
     accounting.lock(repository.project)
     held_until = timezone.now() + HOLD_PUSHED
-    there = list(
-        BlobLink.objects.filter(project=repository.project_id, blob=blob).values_list("repository", "pk")
-    )
+    rows = BlobLink.objects.filter(project=repository.project_id, blob=blob)
+    there = [] if is_new else list(rows.values_list("repository", "pk"))
     mine = next((key for owner, key in there if owner == repository.pk), None)
     if mine is not None:
         BlobLink.objects.filter(pk=mine).update(held_until=held_until)

@@ -179,6 +179,27 @@ def get_blob(repository: Repository, digest: str) -> Blob:
     return found
 
 
+_FIND_BLOB = (
+    "SELECT b.digest, b.size, b.key FROM repositories_repository r "
+    "JOIN repositories_bloblink l ON l.repository_id = r.id JOIN repositories_blob b ON b.id = l.blob_id "
+    "WHERE r.path = %s AND b.digest = %s"
+)
+
+
+def pull_blob(access: Access, path: str, digest: str) -> Blob:
+    """As ``get_repository`` and ``get_blob``, in one query where the caller's token already says yes.
+
+    Only what a pull must know of the blob is there. Raise as those two.
+    """
+    if access.grants is not None and access.has(path, Verb.PULL):
+        with connection.cursor() as cursor:
+            cursor.execute(_FIND_BLOB, [path, str(Digest.parse(digest))])
+            row = cursor.fetchone()
+        if row is not None:
+            return Blob(digest=row[0], size=row[1], key=row[2])
+    return get_blob(get_repository(access, path), digest)
+
+
 def list_tags(repository: Repository, last: str = "") -> QuerySet[Tag]:
     """In the order of names without regard to case, those after ``last``."""
     rows = Tag.objects.filter(repository=repository).order_by("sort_key")

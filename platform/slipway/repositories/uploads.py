@@ -147,12 +147,12 @@ def finish(upload: Upload, digest: Digest, size: int, key: str, store: BlobStore
             elif not Upload.objects.filter(pk=upload.pk).delete()[0]:
                 raise NoSuchUpload
             links.lock(upload.repository)
-            blob = links.ensure_blob(digest, size, key, store)
+            blob, is_new = links.ensure_blob(digest, size, key, store)
             if upload.is_recorded:
                 accounting.lock(upload.repository.project)
                 accounting.release_upload(upload)
             # What was reserved is exchanged for what came of it.
-            links.link(upload.repository, blob, checked=upload.reserved < size)
+            links.link(upload.repository, blob, checked=upload.reserved < size, is_new=is_new)
     except BaseException:
         store.delete(key)
         raise

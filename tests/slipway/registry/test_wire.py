@@ -32,7 +32,7 @@ DATA = b"data" * 1000
 BODY = b"x" * 300_000
 
 
-async def in_a_thread(function: Callable[[], T], *, writes: bool = False) -> T:
+async def in_a_thread(function: Callable[[], T], *, writes: bool = False, together: bool = False) -> T:
     return await sync_to_async(function)()
 
 
