@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,16 +185,19 @@ class NodeUnderTest:
         until(lambda: any(isinstance(event, JobSucceeded | JobFailed) for event in self.events()), self.said)
         self.image_id = self.wait_for(ImageImported, job=job).image_id
 
+    @property
+    def project(self) -> ProjectSlice:
+        """One no other node on this machine has: tests run side by side."""
+        subnet = f"10.{100 + self.index % 10}.{self.index // 10 % 100}.0/24"
+        return ProjectSlice(f"{self.index:032x}"[::-1], self.index * 65536, subnet)
+
     def command(self, *args: str, container: str = "", generation: int = 1, run: int = 1) -> RunContainer:
         container = container or secrets.token_hex(32)
         self.made.append(container)
-        project = ProjectSlice(
-            f"{self.index:032x}"[::-1], self.index * 65536, f"10.{90 + self.index % 10}.77.0/24"
-        )
         spec = ContainerSpec(
             self.image_id, SCOPE, "test", "test", command=args, limits=Limits(memory_bytes=64 << 20)
         )
-        return RunContainer(container, generation, run, project, spec)
+        return RunContainer(container, generation, run, self.project, spec)
 
     def run(self, *args: str) -> str:
         command = self.command(*args)
@@ -222,6 +226,19 @@ class NodeUnderTest:
         if self.places.data.is_mount():
             subprocess.run(["umount", str(self.places.data)], check=True)
         shutil.rmtree(self.places.data.parent)
+
+
+@contextmanager
+def running_node() -> Iterator[NodeUnderTest]:
+    """With agent, worker and an image."""
+    node = open_node_under_test()
+    try:
+        node.start_agent()
+        node.start_worker()
+        node.import_image()
+        yield node
+    finally:
+        node.close()
 
 
 def open_node_under_test(*, disk: Path | None = None) -> NodeUnderTest:

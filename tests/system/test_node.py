@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import ROOT
-from tests.system.nodes import NODE, SCOPE, NodeUnderTest, open_node_under_test
+from tests.system.nodes import NODE, SCOPE, NodeUnderTest, running_node
 from tests.system.rigs import until
 from workers import sealing
 from workers.engine import records
@@ -41,14 +41,8 @@ FOREVER = ("sleep", "100000")
 
 @pytest.fixture(scope="module")
 def node_of_module() -> Iterator[NodeUnderTest]:
-    node = open_node_under_test()
-    try:
-        node.start_agent()
-        node.start_worker()
-        node.import_image()
+    with running_node() as node:
         yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture

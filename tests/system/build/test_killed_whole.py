@@ -14,7 +14,7 @@ import pytest
 
 from stack import cgroups
 from tests.system.build.rigs import steps_told
-from tests.system.nodes import SCOPE, NodeUnderTest, open_node_under_test
+from tests.system.nodes import SCOPE, NodeUnderTest, running_node
 from tests.system.rigs import until
 from workers.messages import (
     BuildFinished,
@@ -25,7 +25,6 @@ from workers.messages import (
     JobCancelled,
     JobSucceeded,
     Limits,
-    ProjectSlice,
 )
 
 Ends = JobSucceeded | JobCancelled
@@ -33,28 +32,19 @@ Ends = JobSucceeded | JobCancelled
 
 @pytest.fixture
 def node() -> Iterator[NodeUnderTest]:
-    node = open_node_under_test()
-    try:
-        node.start_agent()
-        node.start_worker()
-        node.import_image()
+    with running_node() as node:
         yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture
 def build(node: NodeUnderTest) -> Iterator[BuildImage]:
     """One that has come to a step that lasts."""
     marker = f"sleep 1000; : {secrets.token_hex(8)}"
-    project = ProjectSlice(
-        f"{node.index:032x}"[::-1], node.index * 65536, f"10.{90 + node.index % 10}.77.0/24"
-    )
     command = BuildImage(
         job=secrets.token_hex(16),
         build=secrets.token_hex(16),
         attempt=1,
-        project=project,
+        project=node.project,
         scope=SCOPE,
         source=BuildSource(),
         options=BuildOptions(

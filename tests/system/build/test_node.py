@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.build.rigs import context, steps_told
-from tests.system.nodes import SCOPE, NodeUnderTest, open_node_under_test
+from tests.system.nodes import SCOPE, NodeUnderTest, running_node
 from tests.system.rigs import until
 from workers.messages import (
     BuildDropped,
@@ -28,14 +28,8 @@ from workers.messages import (
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[NodeUnderTest]:
-    node = open_node_under_test()
-    try:
-        node.start_agent()
-        node.start_worker()
-        node.import_image()
+    with running_node() as node:
         yield node
-    finally:
-        node.close()
 
 
 def command(node: NodeUnderTest, text: str, **options: object) -> BuildImage:
@@ -44,7 +38,7 @@ def command(node: NodeUnderTest, text: str, **options: object) -> BuildImage:
         job=secrets.token_hex(16),
         build=secrets.token_hex(16),
         attempt=1,
-        project=node.command().project,
+        project=node.project,
         scope=SCOPE,
         source=BuildSource("upload", upload=upload),
         options=BuildOptions(**options),  # type: ignore[arg-type]  # named by the test

@@ -8,32 +8,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.nodes import SCOPE, NodeUnderTest, open_node_under_test
+from tests.system.nodes import SCOPE, NodeUnderTest, running_node
 from tests.system.rigs import until
-from workers.messages import BuildImage, BuildOptions, BuildSource, JobSucceeded, Limits, ProjectSlice
+from workers.messages import BuildImage, BuildOptions, BuildSource, JobSucceeded, Limits
 
 
 @pytest.fixture
 def node() -> Iterator[NodeUnderTest]:
-    node = open_node_under_test()
-    try:
-        node.start_agent()
-        node.start_worker()
-        node.import_image()
+    with running_node() as node:
         yield node
-    finally:
-        node.close()
 
 
 def test_secrets_of_a_running_build_are_in_no_file(node: NodeUnderTest) -> None:
     canary = secrets.token_hex(16)
-    subnet = f"10.{90 + node.index % 10}.77.0/24"
     step = "RUN --mount=type=secret,id=s test -s /run/secrets/s && echo up && cat /run/secrets/s && sleep 6"
     build = BuildImage(
         job=secrets.token_hex(16),
         build=secrets.token_hex(16),
         attempt=1,
-        project=ProjectSlice(f"{node.index:032x}"[::-1], node.index * 65536, subnet),
+        project=node.project,
         scope=SCOPE,
         source=BuildSource(),
         options=BuildOptions(dockerfile_text=f"FROM test\n{step}\n", secrets={"s": canary}),
