@@ -28,14 +28,14 @@ async def write(lanes: Lanes, count: int) -> list[Any]:
     """All wait while something else holds the writer."""
     held: Future[None] = Future()
     holding = asyncio.ensure_future(lanes.run(held.result, writes=True))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # it is in the lane now
     writing = [
         asyncio.ensure_future(
             lanes.run(lambda n=n: make(f"team-{n}", fails=n == 1), writes=True, together=True)  # type: ignore[misc]
         )
         for n in range(count)
     ]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # all of them wait now
     held.set_result(None)
     await holding
     return await asyncio.gather(*writing, return_exceptions=True)

@@ -70,14 +70,6 @@ def room(project: Project, resource: Resource) -> int | None:
     return limit - (mine.aggregate(sum=Sum("amount"))["sum"] or 0)
 
 
-def has_room(project: Project, claims: Claims) -> bool:
-    try:
-        require_room(project, _positive(claims))
-    except QuotaExceeded:
-        return False
-    return True
-
-
 def require_room(project: Project, asked: Claims) -> None:
     """Raise ``QuotaExceeded`` if ``asked`` could not be reserved now. Nothing is reserved or locked."""
     asked = _positive(asked)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from slipway.blobs.store import BlobStore
 from slipway.registry.admissions import Admissions
 from slipway.registry.calls import Run
-from slipway.registry.sessions import Sessions
+from slipway.repositories.sessions import Sessions
 
 T = TypeVar("T")
 THREADS = 12

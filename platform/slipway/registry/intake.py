@@ -14,10 +14,10 @@ from slipway.blobs.store import Appender
 from slipway.bodies import SILENCE_SECONDS, ClientGone
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
-from slipway.registry.sessions import Session
 from slipway.repositories import uploads
 from slipway.repositories.errors import WrongSize
 from slipway.repositories.models import Upload
+from slipway.repositories.sessions import Session
 from workers.oci.digest import Hasher, hasher
 
 T = TypeVar("T")

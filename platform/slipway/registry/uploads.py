@@ -10,11 +10,11 @@ from slipway.registry.callers import brings_grants, identify
 from slipway.registry.calls import Call
 from slipway.registry.desk import Desk
 from slipway.registry.intake import Intake
-from slipway.registry.sessions import Session
 from slipway.repositories import certificates, uploads
 from slipway.repositories.access import Verb
 from slipway.repositories.errors import NoSuchUpload, OutOfOrder, WrongSize
 from slipway.repositories.models import Upload
+from slipway.repositories.sessions import Session
 from workers.errors import DigestMismatch, NoSpace, SlipwayError
 from workers.oci.digest import Digest
 

@@ -186,7 +186,7 @@ def mount(access: Access, path: str, digest: str, source: str, store: BlobStore)
     Raise as ``admit``.
     """
     text = str(Digest.parse(digest))
-    origin = find_repository(source) if "\0" not in source else None
+    origin = find_repository(source)
     if origin is None or not reads(access, origin):
         return None
     with transaction.atomic():

@@ -16,13 +16,13 @@ from slipway.blobs.store import UploadBusy
 from slipway.bodies import ClientGone
 from slipway.projects import ledger
 from slipway.projects.models import Project, QuotaLimit, Resource
-from slipway.registry import sessions
 from slipway.registry.application import Registry
 from slipway.registry.intake import Patience
-from slipway.registry.sessions import SMALL, Session, Sessions
+from slipway.repositories import sessions
 from slipway.repositories.certificates import new_upload_id, read
 from slipway.repositories.errors import NoSuchUpload
 from slipway.repositories.models import Blob, Repository, Upload
+from slipway.repositories.sessions import SMALL, Session, Sessions
 from tests.factories import make_project
 from tests.registry_client import RegistryClient, digest_of
 
